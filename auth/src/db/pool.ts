@@ -1,0 +1,106 @@
+/**
+ * Pools per role (ingest, work, reads), each with its own size and deadlines, so that a slow console query cannot take
+ * the connections that store notifications. Every connection runs in UTC with a statement deadline; a broken one is
+ * thrown away. Never retries: only the caller knows whether that is right.
+ */
+import pg from 'pg'
+import type { Log } from '../platform/log.ts'
+import type { Database, Db, Sql, Transaction } from './sql.ts'
+
+export interface PoolOptions {
+  readonly url: string
+  readonly name: 'ingest' | 'work' | 'reads' | 'migrations'
+  readonly size: number
+  readonly connectMs: number
+  readonly statementMs: number
+  readonly log: Log
+}
+
+export interface Pool extends Database {
+  close(): Promise<void>
+}
+
+export function openPool(options: PoolOptions): Pool {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.size,
+    connectionTimeoutMillis: options.connectMs,
+    statement_timeout: options.statementMs,
+    // the client's own deadline, for a server that does not answer at all
+    query_timeout: options.statementMs + 500,
+    idle_in_transaction_session_timeout: Math.max(10_000, options.statementMs),
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+    application_name: `flovify-${options.name}`,
+    options: '-c timezone=UTC',
+  })
+  pool.on('error', (error) =>
+    options.log.warn({ pool: options.name, error_code: codeOf(error) }, 'idle database connection lost'),
+  )
+  return {
+    ...reader((query) => pool.query(query)),
+    transaction: (work) => inTransaction(pool, work),
+    close: () => pool.end(),
+  }
+}
+
+type Run = (query: { text: string; values: unknown[]; name?: string }) => Promise<pg.QueryResult>
+
+function reader(run: Run): Db {
+  return {
+    rows: async <R extends object>(query: Sql) => (await run(asQuery(query))).rows as R[],
+    one: async <R extends object>(query: Sql) => (await run(asQuery(query))).rows[0] as R | undefined,
+  }
+}
+
+const asQuery = (query: Sql) => ({ text: query.text, values: query.values as unknown[] })
+
+async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  const client = await pool.connect()
+  let broken: Error | undefined
+  const onError = (error: Error) => {
+    broken = error
+  }
+  client.on('error', onError)
+  try {
+    await client.query('begin')
+    const result = await work(transactionOn(client))
+    await client.query('commit')
+    return result
+  } catch (error) {
+    // After a lost connection the rollback fails too: then the server has rolled back, or will.
+    await client.query('rollback').catch((cause: unknown) => {
+      broken = cause instanceof Error ? cause : new Error('rollback failed')
+    })
+    throw error
+  } finally {
+    client.off('error', onError)
+    client.release(broken)
+  }
+}
+
+function transactionOn(client: pg.PoolClient): Transaction {
+  let depth = 0
+  return {
+    ...reader((query) => client.query(query)),
+    async savepoint(work) {
+      depth += 1
+      const name = `s${depth}`
+      await client.query(`savepoint ${name}`)
+      try {
+        const result = await work()
+        await client.query(`release savepoint ${name}`)
+        return result
+      } catch (error) {
+        await client.query(`rollback to savepoint ${name}`)
+        throw error
+      } finally {
+        depth -= 1
+      }
+    },
+  }
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
+}

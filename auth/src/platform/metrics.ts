@@ -1,0 +1,98 @@
+/**
+ * The Prometheus metrics of the contract, one method a family. Labels are provider ids and fixed words: never an
+ * account, an address or an id. Served on the internal port only.
+ */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+export interface Metrics {
+  callbacks(provider: string, outcome: 'succeeded' | 'failed'): void
+  refreshes(provider: string, outcome: 'succeeded' | 'failed'): void
+  events(provider: string, type: string, count?: number): void
+  signatureFailures(provider: string, reason: string, count?: number): void
+  stateFailures(provider: string, reason: string): void
+  handshakes(provider: string): void
+  duplicates(provider: string, count: number): void
+  overloads(reason: string): void
+  deliveries(outcome: 'delivered' | 'failed' | 'dead'): void
+  attemptSeconds(seconds: number): void
+  groupSize(notifications: number): void
+  subscriptions(provider: string, outcome: 'created' | 'failed'): void
+  workErrors(kind: string): void
+  serviceTokenFailures(): void
+  /** Refreshed when the page is read. */
+  gauge(name: 'deliveries_due' | 'deliveries_dead' | 'oldest_due_seconds', value: number): void
+  page(): Promise<{ contentType: string; body: string }>
+}
+
+const PREFIX = 'flovify_'
+
+export function openMetrics(): Metrics {
+  const registry = new Registry()
+  const counter = (name: string, help: string, labelNames: string[]) =>
+    new Counter({ name: PREFIX + name, help, labelNames, registers: [registry] })
+  const callbacks = counter('oauth_callbacks_total', 'Connections completed or failed', [
+    'provider',
+    'outcome',
+  ])
+  const refreshes = counter('token_refreshes_total', 'Token refreshes', ['provider', 'outcome'])
+  const events = counter('webhook_events_total', 'Events stored, by type', ['provider', 'type'])
+  const signatures = counter('webhook_signature_failures_total', 'Requests or items that were not genuine', [
+    'provider',
+    'reason',
+  ])
+  const states = counter('oauth_state_failures_total', 'Callbacks and completions refused', [
+    'provider',
+    'reason',
+  ])
+  const handshakes = counter('webhook_handshakes_total', 'Handshakes answered', ['provider'])
+  const duplicates = counter('webhook_duplicates_total', 'Facts that were already known', ['provider'])
+  const overloads = counter('webhook_overloads_total', 'Notifications answered 503', ['reason'])
+  const deliveries = counter('deliveries_total', 'Attempts settled', ['outcome'])
+  const subscriptions = counter('subscriptions_total', 'Subscriptions created or failed', [
+    'provider',
+    'outcome',
+  ])
+  const workErrors = counter('work_errors_total', 'Due rows whose work threw', ['kind'])
+  const tokenFailures = counter(
+    'service_token_failures_total',
+    'Internal requests without a valid service token',
+    [],
+  )
+  const attempts = new Histogram({
+    name: `${PREFIX}attempt_seconds`,
+    help: 'Duration of delivery attempts',
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 30],
+    registers: [registry],
+  })
+  const groups = new Histogram({
+    name: `${PREFIX}ingest_group_size`,
+    help: 'Notifications stored by one commit',
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+    registers: [registry],
+  })
+  const gauges = new Map<string, Gauge>()
+  return {
+    callbacks: (provider, outcome) => callbacks.inc({ provider, outcome }),
+    refreshes: (provider, outcome) => refreshes.inc({ provider, outcome }),
+    events: (provider, type, count = 1) => events.inc({ provider, type }, count),
+    signatureFailures: (provider, reason, count = 1) => signatures.inc({ provider, reason }, count),
+    stateFailures: (provider, reason) => states.inc({ provider, reason }),
+    handshakes: (provider) => handshakes.inc({ provider }),
+    duplicates: (provider, count) => duplicates.inc({ provider }, count),
+    overloads: (reason) => overloads.inc({ reason }),
+    deliveries: (outcome) => deliveries.inc({ outcome }),
+    attemptSeconds: (seconds) => attempts.observe(seconds),
+    groupSize: (notifications) => groups.observe(notifications),
+    subscriptions: (provider, outcome) => subscriptions.inc({ provider, outcome }),
+    workErrors: (kind) => workErrors.inc({ kind }),
+    serviceTokenFailures: () => tokenFailures.inc(),
+    gauge: (name, value) => {
+      const gauge =
+        gauges.get(name) ??
+        new Gauge({ name: PREFIX + name, help: name.replaceAll('_', ' '), registers: [registry] })
+      gauges.set(name, gauge)
+      gauge.set(value)
+    },
+    page: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+  }
+}
