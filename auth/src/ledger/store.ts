@@ -1,0 +1,113 @@
+/**
+ * The one statement that records: notifications, new events, and a delivery for every matching rule, for many requests
+ * at once. It is conditional on the rule revision that was matched with: if rules changed meanwhile it inserts nothing
+ * and says so, which costs no rollback. Keys are sorted, or two groups would deadlock on them.
+ */
+import type { Db } from '../db/sql.ts'
+import { sql } from '../db/sql.ts'
+
+export interface NotificationRow {
+  readonly id: string
+  readonly received_at: Date
+  readonly provider: string
+  readonly ref: string | null
+  readonly headers: Buffer
+  readonly body: Buffer
+  readonly body_sha256: Buffer
+}
+
+export interface EventRow {
+  readonly id: string
+  readonly recorded_at: Date
+  readonly notification_id: string | null
+  readonly connection_id: string | null
+  readonly owner_id: string | null
+  readonly provider: string | null
+  readonly type: string
+  readonly origin_type: string | null
+  readonly source: string
+  readonly subject: string | null
+  readonly time: Date | null
+  readonly data: Buffer
+  /** Dedupe key; a null identity is always new. */
+  readonly scope: string
+  readonly identity: Buffer | null
+}
+
+export interface DeliveryRow {
+  readonly id: string
+  readonly event_id: string
+  readonly recorded_at: Date
+  readonly destination_id: string
+  readonly rule_id: string
+}
+
+export interface Recording {
+  readonly notifications: readonly NotificationRow[]
+  readonly events: readonly EventRow[]
+  readonly deliveries: readonly DeliveryRow[]
+}
+
+export interface Recorded {
+  /** The revision now; if it is not the one given, nothing was inserted. */
+  readonly revision: string
+  /** Ids of the events that were new. */
+  readonly events: readonly string[]
+  readonly deliveries: number
+}
+
+const column = <R, K extends keyof R>(rows: readonly R[], key: K): R[K][] => rows.map((row) => row[key])
+
+export async function insertRecording(db: Db, revision: string, r: Recording): Promise<Recorded> {
+  const { notifications: n, events: e, deliveries: d } = r
+  const row = await db.one<{ revision: string; events: string[] | null; deliveries: string }>(sql`
+    with now as (
+      select revision from auth.rule_revision
+    ), told as (
+      insert into auth.notifications (id, received_at, provider, ref, headers, body, body_sha256)
+      select t.* from unnest(
+        ${column(n, 'id')}::text[], ${column(n, 'received_at')}::timestamptz[], ${column(n, 'provider')}::text[], ${column(n, 'ref')}::text[],
+        ${column(n, 'headers')}::bytea[], ${column(n, 'body')}::bytea[], ${column(n, 'body_sha256')}::bytea[]) t, now
+       where now.revision = ${revision}::bigint
+    ), given as materialized (
+      select t.* from unnest(
+        ${column(e, 'id')}::text[], ${column(e, 'recorded_at')}::timestamptz[], ${column(e, 'notification_id')}::text[], ${column(e, 'connection_id')}::text[],
+        ${column(e, 'owner_id')}::text[], ${column(e, 'provider')}::text[], ${column(e, 'type')}::text[], ${column(e, 'origin_type')}::text[],
+        ${column(e, 'source')}::text[], ${column(e, 'subject')}::text[], ${column(e, 'time')}::timestamptz[], ${column(e, 'data')}::bytea[],
+        ${column(e, 'scope')}::text[], ${column(e, 'identity')}::bytea[])
+        as t (id, recorded_at, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data, scope, identity), now
+       where now.revision = ${revision}::bigint
+    ), keyed as (
+      insert into auth.event_keys (scope, identity, event_id, recorded_at)
+      select scope, identity, id, recorded_at from given where identity is not null order by scope, identity
+      on conflict do nothing
+      returning event_id
+    ), fresh as materialized (
+      select * from given where identity is null or id in (select event_id from keyed)
+    ), stored as (
+      insert into auth.events (id, recorded_at, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data)
+      select f.id, f.recorded_at, f.notification_id, f.connection_id, coalesce(f.owner_id, c.owner_id), f.provider, f.type, f.origin_type, f.source, f.subject, f.time, f.data
+        from fresh f left join auth.oauth_tokens c on c.id = f.connection_id
+      returning id
+    ), sent as (
+      insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, due_at, created_at)
+      select t.id, t.event_id, t.recorded_at, t.destination_id, t.rule_id, auth.clock(), auth.clock()
+        from unnest(
+          ${column(d, 'id')}::text[], ${column(d, 'event_id')}::text[], ${column(d, 'recorded_at')}::timestamptz[],
+          ${column(d, 'destination_id')}::text[], ${column(d, 'rule_id')}::text[])
+          as t (id, event_id, recorded_at, destination_id, rule_id)
+       where t.event_id in (select id from fresh)
+      returning 1
+    )
+    select (select revision from now) as revision, (select array_agg(id) from stored) as events, (select count(*) from sent) as deliveries`)
+  if (row === undefined)
+    throw Object.assign(new Error('the rule revision is missing'), { code: 'no_rule_revision', safe: true })
+  return { revision: row.revision, events: row.events ?? [], deliveries: Number(row.deliveries) }
+}
+
+/** Makes the day partitions that a clock jump or a late chore left missing. */
+export async function ensureDays(db: Db, days: readonly Date[]): Promise<void> {
+  for (const day of new Set(days.map((date) => date.toISOString().slice(0, 10)))) {
+    await db.rows(sql`select auth.ensure_days(${day}::date, ${day}::date)`)
+  }
+}

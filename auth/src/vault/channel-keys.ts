@@ -1,0 +1,44 @@
+/**
+ * Authenticated references: the `ref` in a notification URL and the secret that a provider echoes (clientState, channel
+ * token). Both carry a key id and a MAC, so that a forgery dies without a query. Of a channel secret only the SHA-256
+ * is stored; of a ref nothing is. Length limits: Graph's clientState 128, Google's channel token 256 characters.
+ */
+import { createHmac, randomBytes } from 'node:crypto'
+import { Secret } from '@flovify/providers'
+import { isId, type SubscriptionId, sameBytes } from '../platform/ids.ts'
+import type { KeyRing } from './key-ring.ts'
+
+export interface ChannelKeys {
+  /** `sub_….<key id>.<mac>` */
+  mintRef(subscriptionId: SubscriptionId): string
+  /** @returns the subscription id, or undefined for anything that we did not make */
+  genuineRef(ref: string): SubscriptionId | undefined
+  /** `<128 random bits>.<key id>.<256-bit mac>`, under 90 characters */
+  mintChannelSecret(): Secret
+  genuineChannelSecret(presented: string): boolean
+}
+
+const FORM = /^([A-Za-z0-9_-]{22}|sub_[a-z2-7]{26})\.([a-z0-9]{1,16})\.([A-Za-z0-9_-]{43})$/
+
+export function openChannelKeys(ring: KeyRing): ChannelKeys {
+  const mac = (purpose: 'ref' | 'channel', keyId: string, text: string) =>
+    createHmac('sha256', ring.derive(keyId, `${purpose}/v1`))
+      .update(`${purpose}.${keyId}.${text}`)
+      .digest()
+  const mint = (purpose: 'ref' | 'channel', text: string) =>
+    `${text}.${ring.primaryId}.${mac(purpose, ring.primaryId, text).toString('base64url')}`
+  const check = (purpose: 'ref' | 'channel', presented: string): string | undefined => {
+    const [, text, keyId, given] = FORM.exec(presented) ?? []
+    if (text === undefined || keyId === undefined || given === undefined || !ring.has(keyId)) return undefined
+    return sameBytes(mac(purpose, keyId, text), Buffer.from(given, 'base64url')) ? text : undefined
+  }
+  return {
+    mintRef: (subscriptionId) => mint('ref', subscriptionId),
+    genuineRef(ref) {
+      const text = check('ref', ref)
+      return text !== undefined && isId('sub', text) ? text : undefined
+    },
+    mintChannelSecret: () => new Secret(mint('channel', randomBytes(16).toString('base64url'))),
+    genuineChannelSecret: (presented) => check('channel', presented) !== undefined,
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * Claim and extend for the simple kinds of due row, whose table has the columns id, due_at, lease_until, lease_id and
+ * claims. Kinds with limits of their own (deliveries) bring their own claim. Table names come from code only.
+ */
+import type { Db } from '../db/sql.ts'
+import { raw, sql } from '../db/sql.ts'
+import type { DueRow, Lease } from './work.ts'
+
+export type DueTable = 'auth.subscription_renewals' | 'auth.chores'
+
+export function claimDue(db: Db, table: DueTable, lease: Lease): Promise<DueRow[]> {
+  return db.rows<DueRow>(sql`
+    update ${raw(table)} t
+       set lease_until = auth.clock() + make_interval(secs => ${lease.seconds}), lease_id = ${lease.id}, claims = t.claims + 1
+      from (select id from ${raw(table)}
+             where due_at <= auth.clock() and (lease_until is null or lease_until < auth.clock())
+             order by due_at limit ${lease.limit} for update skip locked) due
+     where t.id = due.id
+    returning t.id, t.lease_id, t.claims`)
+}
+
+export async function extendLease(
+  db: Db,
+  table: DueTable | 'auth.deliveries',
+  row: DueRow,
+  seconds: number,
+): Promise<boolean> {
+  const held = await db.rows(sql`
+    update ${raw(table)} set lease_until = auth.clock() + make_interval(secs => ${seconds})
+     where id = ${row.id} and lease_id = ${row.lease_id} returning id`)
+  return held.length === 1
+}
