@@ -22,7 +22,13 @@ export interface ProviderView {
 }
 
 export type ConnectionStatus =
-  | 'active' | 'partial' | 'reauth_required' | 'admin_required' | 'revoking' | 'revoked' | 'vault_error'
+  | 'active'
+  | 'partial'
+  | 'reauth_required'
+  | 'admin_required'
+  | 'revoking'
+  | 'revoked'
+  | 'vault_error'
 
 export interface ConnectionView {
   id: string
@@ -98,4 +104,102 @@ export interface Page<T> {
 export interface ErrorBody {
   error: string
   message: string
+}
+
+// ---- Requests and answers of the internal API that are not views ---------------------------------------------------
+
+export interface SigninLink {
+  /** 256 random bits, base64url: the fragment of `/signin#…`. Works once, for ten minutes. */
+  token: string
+  expires_at: string
+}
+
+/** Exactly one of the two proofs. */
+export type SessionProof = { signin_token: string } | { platform_jwt: string }
+
+export interface NewSession {
+  session_token: string
+  session: SessionView
+}
+
+export interface FlowRequest {
+  user_id: string
+  provider: string
+  session_binding: string
+  state?: string
+  /** Seconds, at most 600. */
+  expires_in?: number
+  scopes?: string[]
+}
+
+export interface StartedFlow {
+  status: 'ok'
+  state: string
+  authUrl: string
+}
+
+/** Without user and binding the flow is burned: that is how a ticket without a session is reported. */
+export interface FlowCompletion {
+  ticket: string
+  user_id?: string
+  session_binding?: string
+}
+
+export interface CompletedFlow {
+  connection: ConnectionView
+}
+
+export interface EventQuery {
+  limit?: number
+  /** From `next_cursor`: older events. */
+  cursor?: string
+  /** An event id: only newer events. */
+  after?: string
+}
+
+export interface DestinationView {
+  id: string
+  name: string
+  url: string
+  concurrency: number
+  rate_per_second: number | null
+  timeout_ms: number
+}
+
+export interface NewDestination {
+  name: string
+  url: string
+  concurrency?: number
+  rate_per_second?: number
+  timeout_ms?: number
+}
+
+export interface CreatedDestination {
+  id: string
+  name: string
+  url: string
+  /** `whsec_…`: shown this once. */
+  secret: string
+}
+
+export interface RuleView {
+  id: string
+  name: string
+  destination_id: string
+  types: string[]
+  providers: string[]
+  connections: string[]
+}
+
+export interface NewRule {
+  name: string
+  destination_id: string
+  types?: string[]
+  providers?: string[]
+  connections?: string[]
+}
+
+export interface LocalDestination {
+  id: string
+  secret: string
 }

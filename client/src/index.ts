@@ -1,0 +1,140 @@
+/**
+ * The typed client of the internal API, for services that use Flovify Connect and for our own BFF: one method for
+ * each route. Every method throws a ConnectError for every answer that is not 2xx. Keeps no state and no session:
+ * the person's session token is an argument.
+ */
+import { type ClientOptions, requestJson, requestText, segment } from './request.ts'
+import type {
+  CompletedFlow,
+  ConnectionView,
+  CreatedDestination,
+  DeliveryView,
+  DestinationView,
+  EventDetail,
+  EventQuery,
+  EventView,
+  FlowCompletion,
+  FlowRequest,
+  LocalDestination,
+  NewDestination,
+  NewRule,
+  NewSession,
+  Page,
+  ProviderView,
+  Role,
+  RuleView,
+  SessionProof,
+  SessionView,
+  SigninLink,
+  StartedFlow,
+} from './wire.ts'
+
+export { ConnectError } from './connect-error.ts'
+export type { ClientOptions } from './request.ts'
+export {
+  type SignatureOptions,
+  type SignatureRefusal,
+  type SignatureVerdict,
+  type SignedDelivery,
+  verifySignature,
+} from './verify-signature.ts'
+export type * from './wire.ts'
+
+export interface Items<T> {
+  readonly items: T[]
+}
+
+/** `session` is always the session token of the person for whom the call is made. */
+export interface ConnectClient {
+  /** Resolves when Auth and its database are ready. */
+  ready(): Promise<void>
+  /** Prometheus text. */
+  metrics(): Promise<string>
+  openApi(): Promise<unknown>
+
+  createSigninLink(request: { email: string; role: Role }): Promise<SigninLink>
+  createSession(proof: SessionProof): Promise<NewSession>
+  currentSession(session: string): Promise<SessionView>
+  endSession(session: string): Promise<void>
+
+  providers(): Promise<Items<ProviderView>>
+  beginConnection(request: FlowRequest): Promise<StartedFlow>
+  /** Redeems the code at the provider: waits up to 30 s. */
+  completeConnection(request: FlowCompletion): Promise<CompletedFlow>
+  connections(session: string): Promise<Items<ConnectionView>>
+  disconnect(session: string, connectionId: string): Promise<void>
+
+  /** Newest first. */
+  events(session: string, query?: EventQuery): Promise<Page<EventView>>
+  event(session: string, eventId: string): Promise<EventDetail>
+  delivery(session: string, deliveryId: string): Promise<DeliveryView>
+
+  destinations(session: string): Promise<Items<DestinationView>>
+  createDestination(session: string, request: NewDestination): Promise<CreatedDestination>
+  deleteDestination(session: string, destinationId: string): Promise<void>
+  rules(session: string): Promise<Items<RuleView>>
+  createRule(session: string, request: NewRule): Promise<RuleView>
+  deleteRule(session: string, ruleId: string): Promise<void>
+  /** Only in local mode: the bundled receiver. The same answer however often it is asked. */
+  putLocalDestination(request: { url: string; name: string }): Promise<LocalDestination>
+}
+
+const EXCHANGE_DEADLINE_MS = 30_000
+
+/** @param options where Auth is and the service token; `fetch` and the deadline can be replaced */
+export function connectClient(options: ClientOptions): ConnectClient {
+  // The one place where an answer gets its type: client and service are built from the same wire.ts.
+  const get = async <T>(
+    path: string,
+    session?: string,
+    query?: Record<string, string | number | undefined>,
+  ) =>
+    (await requestJson(options, {
+      method: 'GET',
+      path,
+      ...(session === undefined ? {} : { session }),
+      ...(query === undefined ? {} : { query }),
+    })) as T
+  const send = async <T>(method: 'POST' | 'PUT', path: string, body: unknown, more: SendOptions = {}) =>
+    (await requestJson(options, { method, path, body, ...more })) as T
+  const remove = async (path: string, session: string): Promise<void> => {
+    await requestJson(options, { method: 'DELETE', path, session })
+  }
+
+  return {
+    ready: async () => {
+      await requestText(options, { method: 'GET', path: '/ready' })
+    },
+    metrics: () => requestText(options, { method: 'GET', path: '/metrics' }),
+    openApi: () => get('/openapi.json'),
+
+    createSigninLink: (request) => send('POST', '/internal/signin-links', request),
+    createSession: (proof) => send('POST', '/internal/sessions', proof),
+    currentSession: (session) => get('/internal/sessions/current', session),
+    endSession: (session) => remove('/internal/sessions/current', session),
+
+    providers: () => get('/internal/providers'),
+    beginConnection: (request) => send('POST', '/internal/oauth/create-state', request),
+    completeConnection: (request) =>
+      send('POST', '/internal/oauth/complete', request, { deadlineMs: EXCHANGE_DEADLINE_MS }),
+    connections: (session) => get('/internal/connections', session),
+    disconnect: async (session, id) => remove(`/internal/connections/${segment(id)}`, session),
+
+    events: (session, query = {}) => get('/internal/events', session, { ...query }),
+    event: async (session, id) => get(`/internal/events/${segment(id)}`, session),
+    delivery: async (session, id) => get(`/internal/deliveries/${segment(id)}`, session),
+
+    destinations: (session) => get('/internal/destinations', session),
+    createDestination: (session, request) => send('POST', '/internal/destinations', request, { session }),
+    deleteDestination: async (session, id) => remove(`/internal/destinations/${segment(id)}`, session),
+    rules: (session) => get('/internal/rules', session),
+    createRule: (session, request) => send('POST', '/internal/rules', request, { session }),
+    deleteRule: async (session, id) => remove(`/internal/rules/${segment(id)}`, session),
+    putLocalDestination: (request) => send('PUT', '/internal/local/destination', request),
+  }
+}
+
+interface SendOptions {
+  readonly session?: string
+  readonly deadlineMs?: number
+}
