@@ -1,0 +1,183 @@
+/**
+ * The public door: health, OAuth callbacks, events; every other path is 404. Plain `node:http`, because this door needs
+ * raw bytes, every occurrence of every header, and its own limits. It reads a request within its limits, hands it to a
+ * room, and writes the answer. It never parses a body and never reads a cookie.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Answer, Ingest } from '../ingest/receive.ts'
+import { errorFields, type Log } from '../platform/log.ts'
+import { readBody } from './body.ts'
+
+/** The callback of the connections room, already translated from HTTP. */
+export type CallbackDoor = (request: {
+  readonly provider: string
+  readonly method: string
+  readonly query: [string, string][]
+  readonly contentType: string | undefined
+  readonly body: Buffer
+}) => Promise<{
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}>
+
+export interface PublicDoors {
+  readonly ingest: Ingest
+  readonly callback: CallbackDoor
+  /** For the health page: `/webhook/oauth/microsoft/callback` … */
+  readonly endpoints: readonly string[]
+  readonly log: Log
+}
+
+const CALLBACK_BODY_BYTES = 8 * 1024
+const URL_LIMIT = 32 * 1024
+const IN_FLIGHT_LIMIT = 4_096
+
+const SAFE_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; sandbox",
+  'cache-control': 'no-store',
+  'referrer-policy': 'no-referrer',
+} as const
+
+/** Paths of the public listener; the table of it is also in `routes.ts`. */
+const CALLBACK = /^\/webhook\/oauth\/([a-z0-9-]{1,32})\/callback$/
+const EVENTS = /^\/webhook\/events\/([a-z0-9-]{1,32})(?:\/([A-Za-z0-9_.-]{1,160}))?$/
+
+export function buildPublicServer(doors: PublicDoors): Server {
+  let inFlight = 0
+  const server = createServer(
+    {
+      maxHeaderSize: 48 * 1024,
+      headersTimeout: 5_000,
+      requestTimeout: 10_000,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: 60_000,
+      requireHostHeader: true,
+    },
+    (request, response) => {
+      if (inFlight >= IN_FLIGHT_LIMIT) {
+        request.resume()
+        end(response, { status: 503, retryAfterSeconds: 5 })
+        return
+      }
+      inFlight += 1
+      dispatch(doors, request, response)
+        .catch((error: unknown) => {
+          doors.log.error(errorFields(error), 'a public request failed')
+          if (!response.headersSent) end(response, { status: 500 })
+          else response.destroy()
+        })
+        .finally(() => {
+          inFlight -= 1
+        })
+    },
+  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable) return
+    const status =
+      error.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+          ? '408 Request Timeout'
+          : '400 Bad Request'
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+  })
+  return server
+}
+
+async function dispatch(
+  doors: PublicDoors,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const target = request.url ?? '/'
+  if (target.length > URL_LIMIT) return refuse(request, response, 414)
+  const at = target.indexOf('?')
+  const path = at === -1 ? target : target.slice(0, at)
+  const query = at === -1 ? [] : [...new URLSearchParams(target.slice(at + 1))]
+
+  const events = EVENTS.exec(path)
+  if (events?.[1] !== undefined) return receive(doors, request, response, events[1], events[2], query)
+  const callback = CALLBACK.exec(path)
+  if (callback?.[1] !== undefined) return callBack(doors, request, response, callback[1], query)
+  if (path === '/webhook/health') return health(doors, request, response)
+  return refuse(request, response, 404)
+}
+
+function health(doors: PublicDoors, request: IncomingMessage, response: ServerResponse): void {
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return refuse(request, response, 405, 'GET, HEAD')
+  request.resume()
+  const body =
+    request.method === 'HEAD'
+      ? ''
+      : JSON.stringify({ status: 'ok', service: 'auth-webhooks', endpoints: doors.endpoints })
+  end(response, { status: 200, body, contentType: 'application/json' })
+}
+
+async function receive(
+  doors: PublicDoors,
+  request: IncomingMessage,
+  response: ServerResponse,
+  provider: string,
+  ref: string | undefined,
+  query: [string, string][],
+): Promise<void> {
+  const limits = doors.ingest.limits(provider)
+  if (limits === undefined) return refuse(request, response, 404)
+  const method = request.method ?? ''
+  if (!limits.methods.includes(method)) return refuse(request, response, 405, limits.methods.join(', '))
+  const read = await readBody(request, limits.bodyLimitBytes)
+  if (read.kind === 'refused') return refuse(request, response, read.status)
+  if (read.kind === 'gone') return
+  const headers = request.headersDistinct as Record<string, string[]>
+  end(response, await doors.ingest.receive(provider, { method, ref, query, headers, body: read.body }))
+}
+
+async function callBack(
+  doors: PublicDoors,
+  request: IncomingMessage,
+  response: ServerResponse,
+  provider: string,
+  query: [string, string][],
+): Promise<void> {
+  const method = request.method ?? ''
+  if (method !== 'GET' && method !== 'POST') return refuse(request, response, 405, 'GET, POST')
+  const read = await readBody(request, CALLBACK_BODY_BYTES)
+  if (read.kind === 'refused') return refuse(request, response, read.status)
+  if (read.kind === 'gone') return
+  const answer = await doors.callback({
+    provider,
+    method,
+    query,
+    contentType: request.headers['content-type'],
+    body: read.body,
+  })
+  response.writeHead(answer.status, { ...answer.headers, 'content-length': Buffer.byteLength(answer.body) })
+  response.end(answer.body)
+}
+
+/** The rest of the body is not read: the connection ends with the answer. */
+function refuse(request: IncomingMessage, response: ServerResponse, status: number, allow?: string): void {
+  response.writeHead(status, {
+    ...SAFE_HEADERS,
+    'content-length': 0,
+    connection: 'close',
+    ...(allow === undefined ? {} : { allow }),
+  })
+  response.end()
+  request.resume()
+  response.on('finish', () => request.destroy())
+}
+
+function end(response: ServerResponse, answer: Answer): void {
+  const body = answer.body ?? ''
+  response.writeHead(answer.status, {
+    ...SAFE_HEADERS,
+    'content-length': Buffer.byteLength(body),
+    ...(body === '' ? {} : { 'content-type': `${answer.contentType ?? 'text/plain'}; charset=utf-8` }),
+    ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
+  })
+  response.end(body)
+}

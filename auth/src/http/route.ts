@@ -1,0 +1,83 @@
+/**
+ * What a route of the internal API is: one row of the table in `routes.ts`. Every route says who may call it; a route
+ * without `access` does not compile. Doors translate between HTTP and rooms and never decide.
+ */
+import type { Static, TSchema } from 'typebox'
+
+export interface Caller {
+  readonly userId: string
+  readonly role: 'user' | 'admin'
+  readonly familyId: string
+  readonly email: string
+}
+
+export interface RouteRequest<P = unknown, Q = unknown, B = unknown> {
+  readonly params: P
+  readonly query: Q
+  readonly body: B
+  /** Present on `user` and `admin` routes. */
+  readonly caller: Caller | undefined
+  /** The session token as given, on `user` and `admin` routes. */
+  readonly sessionToken: string | undefined
+}
+
+export interface Reply {
+  readonly status: number
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly path: string
+  /** `public` only on the internal port: readiness, metrics, OpenAPI. */
+  readonly access: 'service' | 'user' | 'admin' | 'public'
+  readonly summary: string
+  readonly params?: TSchema
+  readonly query?: TSchema
+  readonly body?: TSchema
+  readonly responses: Readonly<Record<number, TSchema>>
+  handle(request: RouteRequest): Promise<Reply>
+}
+
+type Typed<S extends TSchema | undefined> = S extends TSchema ? Static<S> : undefined
+
+export interface RouteDefinition<
+  P extends TSchema | undefined,
+  Q extends TSchema | undefined,
+  B extends TSchema | undefined,
+> extends Omit<Route, 'params' | 'query' | 'body' | 'handle'> {
+  readonly params?: P
+  readonly query?: Q
+  readonly body?: B
+  handle(request: RouteRequest<Typed<P>, Typed<Q>, Typed<B>>): Promise<Reply>
+}
+
+/** Defines a route whose handler knows the types of its schemas; the server validates before it is called. */
+export function route<
+  const P extends TSchema | undefined = undefined,
+  const Q extends TSchema | undefined = undefined,
+  const B extends TSchema | undefined = undefined,
+>(definition: RouteDefinition<P, Q, B>): Route {
+  return definition as unknown as Route
+}
+
+export const ok = (body: unknown): Reply => ({ status: 200, body })
+export const created = (body: unknown): Reply => ({ status: 201, body })
+export const noContent = (): Reply => ({ status: 204 })
+
+/** @param message what to do about it; never repeats input */
+export const problem = (status: number, error: string, message: string): Reply => ({
+  status,
+  body: { error, message },
+})
+
+/** The caller of a `user` or `admin` route. @throws when the table declared another access: a fault of ours */
+export function callerOf(request: RouteRequest): Caller {
+  if (request.caller === undefined)
+    throw Object.assign(new Error('a route asked for a caller that its access does not grant'), {
+      code: 'no_caller',
+      safe: true,
+    })
+  return request.caller
+}

@@ -1,0 +1,139 @@
+/**
+ * Group commit: many requests, one statement. A request is answered only by the commit that holds it. An idle door
+ * flushes at once; a busy one waits for a running flush, at most 2 ms, so groups grow with the load by themselves. The
+ * buffer is bounded in number and bytes; a full one refuses. Nothing here knows about HTTP or providers.
+ */
+import { sqlState } from '../db/sql.ts'
+
+export type Commit = 'stored' | 'overloaded' | 'unavailable' | 'poison'
+
+export interface GroupOptions<Item> {
+  /** Stores all items in one transaction, or none. */
+  readonly store: (items: readonly Item[]) => Promise<void>
+  readonly sizeOf: (item: Item) => number
+  /** Largest group. */
+  readonly groupSize: number
+  /** Statements under way at once. */
+  readonly flushers: number
+  readonly bufferItems: number
+  readonly bufferBytes: number
+  /** A request that is not committed by then is answered `unavailable`, whatever becomes of it. Milliseconds. */
+  readonly answerMs: number
+  readonly onGroup?: (size: number) => void
+  readonly onFailure?: (error: unknown, size: number) => void
+}
+
+interface Waiting<Item> {
+  readonly item: Item
+  readonly bytes: number
+  readonly settle: (commit: Commit) => void
+}
+
+const BUSY_WAIT_MS = 2
+
+export interface GroupCommit<Item> {
+  add(item: Item): Promise<Commit>
+  /** Resolves when everything that was admitted is settled; nothing new is admitted. */
+  close(): Promise<void>
+}
+
+export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<Item> {
+  let queue: Waiting<Item>[] = []
+  let queuedBytes = 0
+  let flushing = 0
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+  let idle: (() => void) | undefined
+
+  function schedule(): void {
+    if (queue.length === 0 || flushing >= options.flushers) return
+    // Requests of one tick of the event loop belong together even when the door is idle.
+    if (flushing === 0) setImmediate(flush)
+    else if (queue.length >= options.groupSize) flush()
+    else timer ??= setTimeout(flush, BUSY_WAIT_MS)
+  }
+
+  function flush(): void {
+    clearTimeout(timer)
+    timer = undefined
+    if (queue.length === 0 || flushing >= options.flushers) return
+    const group = queue.slice(0, options.groupSize)
+    queue = queue.slice(options.groupSize)
+    for (const waiting of group) queuedBytes -= waiting.bytes
+    flushing += 1
+    options.onGroup?.(group.length)
+    storeGroup(options, group)
+      .catch((error: unknown) => {
+        // storeGroup settles every item itself; this is the last net
+        options.onFailure?.(error, group.length)
+        for (const waiting of group) waiting.settle('unavailable')
+      })
+      .finally(() => {
+        flushing -= 1
+        schedule()
+        if (flushing === 0 && queue.length === 0) idle?.()
+      })
+  }
+
+  return {
+    add(item) {
+      const bytes = options.sizeOf(item)
+      if (closed || queue.length >= options.bufferItems || queuedBytes + bytes > options.bufferBytes)
+        return Promise.resolve('overloaded')
+      return new Promise<Commit>((resolve) => {
+        const deadline = setTimeout(resolve, options.answerMs, 'unavailable')
+        queue.push({
+          item,
+          bytes,
+          settle: (commit) => {
+            clearTimeout(deadline)
+            resolve(commit)
+          },
+        })
+        queuedBytes += bytes
+        schedule()
+      })
+    },
+    close() {
+      closed = true
+      if (flushing === 0 && queue.length === 0) return Promise.resolve()
+      return new Promise((resolve) => {
+        idle = resolve
+        schedule()
+      })
+    },
+  }
+}
+
+/** Stores a group; a data error splits it until the bad item stands alone. */
+async function storeGroup<Item>(
+  options: GroupOptions<Item>,
+  group: readonly Waiting<Item>[],
+  retried = false,
+): Promise<void> {
+  try {
+    await options.store(group.map((waiting) => waiting.item))
+  } catch (error) {
+    const state = sqlState(error)
+    if ((state === '40P01' || state === '40001') && !retried) return storeGroup(options, group, true)
+    options.onFailure?.(error, group.length)
+    if (!isDataError(state)) {
+      for (const waiting of group) waiting.settle('unavailable')
+      return
+    }
+    if (group.length === 1) {
+      group[0]?.settle('poison')
+      return
+    }
+    const half = group.length >> 1
+    await storeGroup(options, group.slice(0, half))
+    await storeGroup(options, group.slice(half))
+    return
+  }
+  for (const waiting of group) waiting.settle('stored')
+}
+
+/** Classes 22 (data exception), 23 (integrity) and 54 (limit exceeded): the same bytes would fail again. */
+function isDataError(state: string | undefined): boolean {
+  return state !== undefined && /^(22|23|54)/.test(state)
+}

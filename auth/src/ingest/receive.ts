@@ -1,0 +1,194 @@
+/**
+ * Judge, group, acknowledge. A notification is judged by its provider; what is genuine is stored with its events and
+ * their deliveries; only then it is answered 2xx. A handshake is answered without the database. Never tells a sender
+ * why it was refused.
+ */
+import type { Fact, Lookup, NotificationRequest, Provider, Verdict } from '@flovify/providers'
+import type { Db } from '../db/sql.ts'
+import type { Area, Ledger, NewEvent, NotificationToStore } from '../ledger/ledger.ts'
+import type { Clock } from '../platform/clock.ts'
+import { errorFields, type Log } from '../platform/log.ts'
+import type { Metrics } from '../platform/metrics.ts'
+import { type Commit, openGroupCommit } from './group-commit.ts'
+
+export interface IngestNeeds {
+  readonly db: Db
+  readonly ledger: Ledger
+  readonly provider: (id: string) => Provider | undefined
+  readonly lookup: (providerId: string) => Lookup
+  /** Told after the commit; may be lost. */
+  readonly notified: (subscriptionIds: readonly string[]) => void
+  readonly nudgeDeliveries: () => void
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+export interface Answer {
+  readonly status: number
+  readonly body?: string
+  readonly contentType?: 'text/plain' | 'application/json'
+  readonly retryAfterSeconds?: number
+}
+
+export interface Ingest {
+  /** The body limit and methods of a provider; undefined for an unknown or switched-off one. */
+  limits(providerId: string): { bodyLimitBytes: number; methods: readonly string[] } | undefined
+  receive(providerId: string, request: NotificationRequest): Promise<Answer>
+  close(): Promise<void>
+}
+
+const RETRY_LATER: Answer = { status: 503, retryAfterSeconds: 5 }
+
+/** Headers worth keeping as evidence. Never credentials: no authorization, no cookie, no signature, no token. */
+const KEPT_HEADERS = [
+  'content-type',
+  'user-agent',
+  'date',
+  'x-goog-message-number',
+  'x-goog-resource-state',
+  'x-goog-channel-id',
+  'x-goog-resource-id',
+  'x-goog-changed',
+]
+
+export function openIngest(needs: IngestNeeds): Ingest {
+  const group = openGroupCommit<NotificationToStore>({
+    store: async (items) => {
+      const stored = await needs.ledger.store(needs.db, items)
+      const first = items[0]
+      if (stored.duplicates > 0 && first !== undefined)
+        needs.metrics.duplicates(first.provider, stored.duplicates)
+      if (stored.deliveries > 0) needs.nudgeDeliveries()
+    },
+    sizeOf: (item) => item.body.length + 512,
+    groupSize: 256,
+    flushers: 2,
+    bufferItems: 4_096,
+    bufferBytes: 64 * 1024 * 1024,
+    answerMs: 2_300,
+    onGroup: (size) => needs.metrics.groupSize(size),
+    onFailure: (error, size) =>
+      needs.log.error({ size, ...errorFields(error) }, 'a group could not be stored'),
+  })
+  return {
+    limits(providerId) {
+      const webhook = needs.provider(providerId)?.webhook
+      return webhook === undefined
+        ? undefined
+        : { bodyLimitBytes: webhook.bodyLimitBytes, methods: webhook.methods }
+    },
+    async receive(providerId, request) {
+      const provider = needs.provider(providerId)
+      if (provider === undefined) return { status: 404 }
+      const receivedAt = needs.clock.now()
+      const lookup = needs.lookup(providerId)
+      const verdict = await judge(needs, provider, request, lookup)
+      switch (verdict.kind) {
+        case 'handshake':
+          needs.metrics.handshakes(providerId)
+          return { status: 200, body: verdict.body, contentType: 'text/plain' }
+        case 'rejected':
+          needs.metrics.signatureFailures(providerId, verdict.reason)
+          return { status: verdict.status }
+        case 'unavailable':
+          needs.metrics.overloads(verdict.reason)
+          return RETRY_LATER
+        case 'verified': {
+          for (const reason of verdict.rejected) needs.metrics.signatureFailures(providerId, reason)
+          const answer: Answer = {
+            status: verdict.status,
+            ...(verdict.answer === undefined
+              ? {}
+              : { body: verdict.answer, contentType: 'application/json' as const }),
+          }
+          // Genuine but about nobody we know: acknowledged, since a repetition would change nothing.
+          if (verdict.facts.length === 0) return answer
+          const commit = await group.add({
+            provider: providerId,
+            ref: request.ref === undefined ? null : (lookup.genuineRef(request.ref) ?? null),
+            receivedAt,
+            headers: keptHeaders(request),
+            body: request.body,
+            events: verdict.facts.map((fact) => eventOf(providerId, fact)),
+          })
+          return settled(needs, providerId, verdict.facts, commit, answer)
+        }
+        default:
+          return verdict satisfies never
+      }
+    },
+    close: () => group.close(),
+  }
+}
+
+/** A provider never throws by contract; if one does, the request is refused for now and the fault is ours. */
+async function judge(
+  needs: IngestNeeds,
+  provider: Provider,
+  request: NotificationRequest,
+  lookup: Lookup,
+): Promise<Verdict> {
+  try {
+    return await provider.webhook.judge(request, lookup)
+  } catch (error) {
+    needs.log.error({ provider: provider.id, ...errorFields(error) }, 'judging a notification failed')
+    return { kind: 'unavailable', reason: 'judge_failed' }
+  }
+}
+
+function settled(
+  needs: IngestNeeds,
+  providerId: string,
+  facts: readonly Fact[],
+  commit: Commit,
+  answer: Answer,
+): Answer {
+  switch (commit) {
+    case 'stored': {
+      for (const fact of facts) needs.metrics.events(providerId, fact.type)
+      const subscriptions = facts.flatMap((fact) =>
+        fact.subscriptionId === undefined ? [] : [fact.subscriptionId],
+      )
+      if (subscriptions.length > 0) needs.notified(subscriptions)
+      return answer
+    }
+    case 'overloaded':
+    case 'unavailable':
+    case 'poison':
+      needs.metrics.overloads(commit)
+      return RETRY_LATER
+    default:
+      return commit satisfies never
+  }
+}
+
+const AREAS: Readonly<Record<string, Area>> = {
+  mail: 'mail',
+  calendar: 'calendar',
+  files: 'files',
+  relay: 'relay',
+}
+
+function eventOf(provider: string, fact: Fact): NewEvent {
+  return {
+    type: fact.type,
+    area: AREAS[fact.type.slice(0, fact.type.indexOf('.'))] ?? 'lifecycle',
+    connectionId: fact.connectionId,
+    provider,
+    subject: fact.subject,
+    time: fact.time,
+    originType: fact.originType,
+    identity: fact.identity,
+    data: fact.data,
+  }
+}
+
+function keptHeaders(request: NotificationRequest): Record<string, readonly string[]> {
+  const kept: Record<string, readonly string[]> = {}
+  for (const name of KEPT_HEADERS) {
+    const values = request.headers[name]
+    if (values !== undefined) kept[name] = values
+  }
+  return kept
+}
