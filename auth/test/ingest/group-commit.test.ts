@@ -1,0 +1,111 @@
+import { describe, expect, test } from 'vitest'
+import { type GroupOptions, openGroupCommit } from '../../src/ingest/group-commit.ts'
+
+const state = (code: string) => Object.assign(new Error(code), { code })
+
+function commit(store: GroupOptions<string>['store'], more: Partial<GroupOptions<string>> = {}) {
+  return openGroupCommit<string>({
+    store,
+    sizeOf: (item) => item.length,
+    groupSize: 4,
+    flushers: 2,
+    bufferItems: 100,
+    bufferBytes: 1000,
+    answerMs: 1000,
+    ...more,
+  })
+}
+
+describe('group commit', () => {
+  test('answers each request by the commit that holds it', async () => {
+    const groups: string[][] = []
+    const group = commit(async (items) => {
+      groups.push([...items])
+    })
+    expect(await Promise.all(['a', 'b', 'c', 'd', 'e'].map((item) => group.add(item)))).toEqual(
+      Array(5).fill('stored'),
+    )
+    expect(groups.flat().sort()).toEqual(['a', 'b', 'c', 'd', 'e'])
+    expect(groups.length).toBeLessThan(5)
+    expect(Math.max(...groups.map((items) => items.length))).toBeLessThanOrEqual(4)
+  })
+
+  test('nothing is answered as stored before its statement has ended', async () => {
+    let finish = () => {}
+    const group = commit(() => new Promise<void>((resolve) => (finish = resolve)))
+    let answer: string | undefined
+    const waiting = group.add('a').then((commitment) => (answer = commitment))
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(answer).toBeUndefined()
+    finish()
+    await waiting
+    expect(answer).toBe('stored')
+  })
+
+  test('a data error splits the group until the bad one stands alone', async () => {
+    const stored: string[] = []
+    const group = commit(async (items) => {
+      if (items.includes('bad')) throw state('22P05')
+      stored.push(...items)
+    })
+    expect(await Promise.all(['a', 'bad', 'c', 'd'].map((item) => group.add(item)))).toEqual([
+      'stored',
+      'poison',
+      'stored',
+      'stored',
+    ])
+    expect(stored.sort()).toEqual(['a', 'c', 'd'])
+  })
+
+  test('a deadlock is retried once, then refused for now', async () => {
+    let calls = 0
+    const once = commit(async () => {
+      calls += 1
+      if (calls === 1) throw state('40P01')
+    })
+    expect(await once.add('a')).toBe('stored')
+    expect(calls).toBe(2)
+    expect(await commit(() => Promise.reject(state('40P01'))).add('a')).toBe('unavailable')
+  })
+
+  test('a lost database refuses the group without splitting it', async () => {
+    let calls = 0
+    const group = commit(() => {
+      calls += 1
+      return Promise.reject(state('ECONNREFUSED'))
+    })
+    expect(await Promise.all([group.add('a'), group.add('b')])).toEqual(['unavailable', 'unavailable'])
+    expect(calls).toBe(1)
+  })
+
+  test('a full buffer refuses at once, by number and by bytes', async () => {
+    const stuck = () => new Promise<void>(() => {})
+    const few = commit(stuck, { bufferItems: 2, answerMs: 50 })
+    const answers = ['a', 'b', 'c'].map((item) => few.add(item))
+    expect(await answers[2]).toBe('overloaded')
+    const small = commit(stuck, { bufferBytes: 10, answerMs: 50 })
+    expect(await small.add('x'.repeat(11))).toBe('overloaded')
+    await Promise.all(answers)
+  })
+
+  test('WI-14 a statement that hangs is answered as unavailable within the deadline', async () => {
+    const group = commit(() => new Promise<void>(() => {}), { answerMs: 60 })
+    const started = performance.now()
+    expect(await group.add('a')).toBe('unavailable')
+    expect(performance.now() - started).toBeLessThan(1000)
+  })
+
+  test('closing waits for what was admitted and admits nothing more', async () => {
+    let stored = 0
+    const group = commit(async (items) => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      stored += items.length
+    })
+    const all = Array.from({ length: 10 }, (_, i) => group.add(String(i)))
+    const closed = group.close()
+    expect(await group.add('late')).toBe('overloaded')
+    await closed
+    expect(stored).toBe(10)
+    expect(new Set(await Promise.all(all))).toEqual(new Set(['stored']))
+  })
+})
