@@ -1,0 +1,77 @@
+/**
+ * The process: configuration, migrations, key check, then the composed service until a signal ends it. Every way to
+ * fail at start is one sentence on standard error and a non-zero exit.
+ */
+import { compose, type Service } from './compose.ts'
+import { type Config, readConfig } from './config.ts'
+import { migrate } from './db/migrate.ts'
+import { errorFields, openLog } from './platform/log.ts'
+
+const DRAIN_MS = 8_000
+
+async function main(): Promise<void> {
+  const reading = readConfig()
+  if (reading.kind === 'mistakes') {
+    for (const mistake of reading.mistakes) process.stderr.write(`${mistake}\n`)
+    process.exit(1)
+  }
+  const log = openLog()
+  const service = await start(reading.config, log)
+  log.info({ mode: reading.config.mode, role: reading.config.role, public_port: service.publicPort, internal_port: service.internalPort }, 'auth is ready')
+
+  let stopping = false
+  const stop = (signal: string) => {
+    if (stopping) return
+    stopping = true
+    log.info({ signal }, 'draining')
+    service.stop(DRAIN_MS).then(
+      () => process.exit(0),
+      (error: unknown) => {
+        log.error(errorFields(error), 'draining failed')
+        process.exit(1)
+      },
+    )
+  }
+  process.on('SIGTERM', () => stop('SIGTERM'))
+  process.on('SIGINT', () => stop('SIGINT'))
+  process.on('uncaughtException', (error) => {
+    log.error(errorFields(error), 'an error nobody caught; ending')
+    process.exit(1)
+  })
+}
+
+async function start(config: Config, log: ReturnType<typeof openLog>): Promise<Service> {
+  try {
+    const applied = await migrate(config.migrationDatabaseUrl)
+    if (applied.length > 0) log.info({ migrations: applied.join(' ') }, 'migrated')
+    return await compose(config, { log })
+  } catch (error) {
+    process.stderr.write(`${sentenceOf(error)}\n`)
+    process.exit(1)
+  }
+}
+
+const CONNECTION_CODES: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing answers there',
+  ENOTFOUND: 'its host name is unknown',
+  ETIMEDOUT: 'it does not answer',
+  ECONNRESET: 'it closed the connection',
+  '28P01': 'it refuses the password',
+  '28000': 'it refuses the user',
+  '3D000': 'the database does not exist',
+}
+
+/** One sentence for the operator; never an address, a password or a key. */
+function sentenceOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'auth could not start'
+  if ('safe' in error && error.safe === true) return error.message
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+  if (code === 'EADDRINUSE' && 'port' in error) return `port ${String(error.port)} is taken: stop what listens there, or set AUTH_PORT or AUTH_INTERNAL_PORT`
+  const reason = CONNECTION_CODES[code]
+  if (reason !== undefined) return `the database of DATABASE_URL cannot be used: ${reason}`
+  if (/timeout/i.test(error.message)) return 'the database of DATABASE_URL cannot be used: it does not answer'
+  const fields = errorFields(error)
+  return `auth could not start: ${fields.error_class} ${fields.error_code ?? ''} ${fields.error_at ?? ''}`
+}
+
+await main()
