@@ -30,6 +30,8 @@ export interface ProviderModule<S = unknown> {
   readonly label: string
   /** Documentation of the settings, for the README table and `--help`. */
   readonly variables: readonly SettingVariable[]
+  /** Where `setup.md` (how an operator registers the app) and `icon.svg` lie, for the console. */
+  readonly folder?: URL
   /** @param environment all variables; reads only its own. `mode` local allows plain http on loopback. */
   readSettings(environment: Environment, mode: 'production' | 'local'): SettingsReading<S>
   open(settings: S, host: Host): Provider
@@ -86,7 +88,11 @@ export interface AuthorizationRequest {
   readonly loginHint?: string
 }
 
-export type AuthorizationFailureReason = 'access_denied' | 'admin_required' | 'temporarily_unavailable' | 'provider_error'
+export type AuthorizationFailureReason =
+  | 'access_denied'
+  | 'admin_required'
+  | 'temporarily_unavailable'
+  | 'provider_error'
 
 export interface CodeExchange {
   readonly code: Secret
@@ -137,13 +143,7 @@ export type RefreshOutcome =
 
 /** Failure classes of `protocols/`. Only the first three say something about the connection. */
 export interface Failure {
-  readonly class:
-    | 'permanent'
-    | 'needs_user'
-    | 'needs_admin'
-    | 'our_configuration'
-    | 'transient'
-    | 'throttled'
+  readonly class: 'permanent' | 'needs_user' | 'needs_admin' | 'our_configuration' | 'transient' | 'throttled'
   /** Stable, for logs, metrics and the console: `invalid_grant`, `AADSTS7000215`, `timeout`. Never a token, never free text. */
   readonly code: string
   readonly retryAfterSeconds?: number
@@ -179,7 +179,9 @@ export interface Lookup {
   /** Checks the MAC of a clientState or channel token, then finds the one subscription whose stored hash it matches. */
   byChannelSecret(presented: string): Promise<KnownSubscription | undefined>
   /** Connections of this provider whose `Account.address` equals `address` (lower-case) and that are subscribed. */
-  byAddress(address: string): Promise<readonly { readonly connectionId: string; readonly subscriptionId: string }[]>
+  byAddress(
+    address: string,
+  ): Promise<readonly { readonly connectionId: string; readonly subscriptionId: string }[]>
 }
 
 export interface ProviderWebhook {
@@ -241,7 +243,9 @@ export interface ProviderSubscriptions {
   wanted(grantedScopes: readonly string[]): readonly WantedSubscription[]
   create(request: SubscriptionRequest): Promise<SubscriptionOutcome>
   /** Ends it at the provider; an unknown or expired one is success. */
-  stop(request: SubscriptionStop): Promise<{ readonly kind: 'stopped' } | { readonly kind: 'failed'; readonly failure: Failure }>
+  stop(
+    request: SubscriptionStop,
+  ): Promise<{ readonly kind: 'stopped' } | { readonly kind: 'failed'; readonly failure: Failure }>
 }
 
 export interface WantedSubscription {
@@ -267,5 +271,10 @@ export interface SubscriptionStop {
 }
 
 export type SubscriptionOutcome =
-  | { readonly kind: 'created'; readonly providerSubscriptionId: string; readonly expiresAt: Date; readonly cursor?: string }
+  | {
+      readonly kind: 'created'
+      readonly providerSubscriptionId: string
+      readonly expiresAt: Date
+      readonly cursor?: string
+    }
   | { readonly kind: 'failed'; readonly failure: Failure }

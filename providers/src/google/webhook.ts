@@ -1,0 +1,133 @@
+/**
+ * Judges Gmail notifications that Cloud Pub/Sub pushes (protocols/google.md §2, §3). The bearer JWT proves the push
+ * before the body is read: our audience and our service account, not the OAuth client. A genuine message that we
+ * cannot use is acknowledged, or Pub/Sub would repeat it for days. Channels of Drive and Calendar are not served.
+ */
+import type { JWTPayload } from 'jose'
+import type { KeySet } from '../oauth/keys.ts'
+import type { Fact, Host, Json, Lookup, NotificationRequest, ProviderWebhook, Verdict } from '../provider.ts'
+import { type BearerJudge, bearerJudge } from '../webhook/bearer.ts'
+import { isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
+import { isGoogleIssuer, isVerified } from './oauth.ts'
+import type { GoogleSettings, PushSettings } from './settings.ts'
+
+const KEY_PATIENCE_MS = 2000
+
+export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet): ProviderWebhook {
+  const { push } = settings
+  const judgeBearer =
+    push === undefined
+      ? undefined
+      : bearerJudge({
+          keys,
+          now: host.now,
+          patienceMs: KEY_PATIENCE_MS,
+          objection: (claims) => objectionTo(claims, settings, push),
+        })
+  return {
+    methods: ['POST'],
+    bodyLimitBytes: 1024 * 1024,
+    async judge(request, lookup) {
+      if (request.method !== 'POST') return rejected(405, 'bad_method')
+      if (request.ref !== undefined) return rejected(404, 'bad_ref')
+      if (push === undefined || judgeBearer === undefined) return rejected(401, 'push_off')
+      return judgePush(request, lookup, push, judgeBearer)
+    },
+  }
+}
+
+function rejected(status: number, reason: string): Verdict {
+  return { kind: 'rejected', status, reason }
+}
+
+/** Any Google service account can have a token signed for our audience: the account itself must be ours. */
+function objectionTo(claims: JWTPayload, settings: GoogleSettings, push: PushSettings): string | undefined {
+  if (!isGoogleIssuer(settings, claims.iss)) return 'wrong_issuer'
+  if (claims.aud !== push.audience) return 'wrong_audience'
+  if (claims.email !== push.serviceAccount) return 'wrong_service_account'
+  return isVerified(claims.email_verified) ? undefined : 'unverified_email'
+}
+
+async function judgePush(
+  request: NotificationRequest,
+  lookup: Lookup,
+  push: PushSettings,
+  judgeBearer: BearerJudge,
+): Promise<Verdict> {
+  const bearer = await judgeBearer(request)
+  if (bearer.kind === 'unavailable') return bearer
+  if (bearer.kind === 'rejected') return rejected(401, bearer.reason)
+  const reading = readHostileJson(request.body)
+  if (reading.kind === 'bad') return rejected(400, reading.reason)
+  const message = member(reading.value, 'message')
+  const subscription = textMember(reading.value, 'subscription')
+  if (!isObject(message) || subscription === undefined) return rejected(400, 'unwrapped')
+  if (subscription !== push.subscription) return rejected(401, 'wrong_subscription')
+
+  const change = mailboxChangeOf(textMember(message, 'data'))
+  if (change === undefined) return { kind: 'verified', status: 204, facts: [], rejected: ['bad_data'] }
+  const owners = await lookup.byAddress(change.emailAddress.toLowerCase())
+  const messageId = textMember(message, 'messageId') ?? textMember(message, 'message_id')
+  const time = timeOf(textMember(message, 'publishTime') ?? textMember(message, 'publish_time'))
+  const facts = owners.map(
+    (owner): Fact => ({
+      connectionId: owner.connectionId,
+      subscriptionId: owner.subscriptionId,
+      type: 'mail.mailbox.v1.notified',
+      originType: 'google.gmail.history',
+      subject: 'mailbox',
+      identity: messageId !== undefined && MESSAGE_ID.test(messageId) ? `pubsub:${messageId}` : undefined,
+      time,
+      data: { emailAddress: change.emailAddress, historyId: change.historyId },
+    }),
+  )
+  return { kind: 'verified', status: 204, facts, rejected: [] }
+}
+
+const MESSAGE_ID = /^[\x21-\x7e]{1,128}$/
+const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?Z$/
+
+function timeOf(text: string | undefined): Date | undefined {
+  if (text === undefined || !TIMESTAMP.test(text)) return undefined
+  const time = new Date(text)
+  return Number.isNaN(time.getTime()) ? undefined : time
+}
+
+/** Standard or URL-safe base64, with or without padding. */
+const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/
+
+function mailboxChangeOf(data: string | undefined): { emailAddress: string; historyId: string } | undefined {
+  if (data === undefined || data.length > 8192 || !BASE64.test(data)) return undefined
+  // Buffer reads both alphabets.
+  const reading = readHostileJson(Buffer.from(data, 'base64'))
+  if (reading.kind === 'bad') return undefined
+  const emailAddress = textMember(reading.value, 'emailAddress')
+  const historyId = exactHistoryId(reading.value, reading.text)
+  if (
+    emailAddress === undefined ||
+    !/^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u.test(emailAddress) ||
+    emailAddress.length > 320
+  )
+    return undefined
+  return historyId === undefined ? undefined : { emailAddress, historyId }
+}
+
+/**
+ * An unsigned 64-bit number, sent as text by the documentation and as a number by Google: read from the source
+ * text, because a JavaScript number would round it.
+ */
+function exactHistoryId(value: Json, text: string): string | undefined {
+  let found = textMember(value, 'historyId')
+  if (typeof member(value, 'historyId') === 'number') {
+    let source: string | undefined
+    // The reviver sees a member before its holder, so the last `historyId` seen may be a nested one: compare holders.
+    const sources = new Map<unknown, string | undefined>()
+    JSON.parse(text, function (this: unknown, key, inner: unknown, context?: { readonly source?: string }) {
+      if (key === 'historyId') sources.set(this, context?.source)
+      if (key === '') source = sources.get(inner)
+      return inner
+    })
+    found = source
+  }
+  return found !== undefined && /^\d{1,20}$/.test(found) ? found : undefined
+}

@@ -1,0 +1,21 @@
+/** Microsoft 365: the identity platform and Graph. Facts and their sources: README.md in this folder. */
+import type { ProviderModule } from '../provider.ts'
+import { microsoftOAuth } from './oauth.ts'
+import { type MicrosoftSettings, microsoftVariables, readMicrosoftSettings } from './settings.ts'
+import { microsoftSubscriptions } from './subscription.ts'
+import { microsoftWebhook } from './webhook.ts'
+
+export const microsoft: ProviderModule<MicrosoftSettings> = {
+  id: 'microsoft',
+  label: 'Microsoft 365',
+  variables: microsoftVariables,
+  folder: new URL('./', import.meta.url),
+  readSettings: readMicrosoftSettings,
+  open: (settings, host) => ({
+    id: 'microsoft',
+    label: 'Microsoft 365',
+    oauth: microsoftOAuth(settings, host),
+    webhook: microsoftWebhook(settings),
+    subscriptions: microsoftSubscriptions(settings, host),
+  }),
+}

@@ -1,0 +1,64 @@
+/**
+ * Settings of the Microsoft provider: which app registration, which cloud, and whether the relay form is on. Every
+ * URL that the provider uses derives from these; nothing here reads the environment by itself.
+ */
+import type { Environment, SettingsReading, SettingVariable } from '../provider.ts'
+import type { Secret } from '../secret.ts'
+import { readerOf } from '../setting-reader.ts'
+
+export interface MicrosoftSettings {
+  readonly clientId: string
+  readonly clientSecret: Secret
+  /** `common`, `organizations`, `consumers`, a tenant's GUID or a verified domain. */
+  readonly tenant: string
+  readonly loginUrl: string
+  readonly graphUrl: string
+  /** Turns the relay form (`x-ms-signature`) on. */
+  readonly webhookSecret: Secret | undefined
+}
+
+export const microsoftVariables: readonly SettingVariable[] = [
+  { name: 'MICROSOFT_CLIENT_ID', meaning: 'Application (client) id; without it Microsoft 365 is off' },
+  { name: 'MICROSOFT_CLIENT_SECRET', meaning: 'Client secret of the app registration', secret: true },
+  {
+    name: 'MICROSOFT_TENANT',
+    meaning: 'Who may sign in: common, organizations, consumers, a tenant id or domain',
+    fallback: 'common',
+  },
+  {
+    name: 'MICROSOFT_LOGIN_URL',
+    meaning: 'Identity platform',
+    fallback: 'https://login.microsoftonline.com',
+  },
+  { name: 'MICROSOFT_GRAPH_URL', meaning: 'Microsoft Graph', fallback: 'https://graph.microsoft.com' },
+  {
+    name: 'MICROSOFT_WEBHOOK_SECRET',
+    meaning: 'Turns the signed relay form on (32 bytes or more); Graph itself does not use it',
+    secret: true,
+  },
+]
+
+const TENANT = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/
+const CLIENT_ID = /^[\x21-\x7e]{1,128}$/
+
+export function readMicrosoftSettings(
+  environment: Environment,
+  mode: 'production' | 'local',
+): SettingsReading<MicrosoftSettings> {
+  const read = readerOf(environment, mode)
+  if (read.text('MICROSOFT_CLIENT_ID') === undefined) return { kind: 'off' }
+  const settings: MicrosoftSettings = {
+    clientId: read.shaped('MICROSOFT_CLIENT_ID', '', CLIENT_ID, 'a client id'),
+    clientSecret: read.requiredSecret('MICROSOFT_CLIENT_SECRET', 'MICROSOFT_CLIENT_ID'),
+    tenant: read.shaped(
+      'MICROSOFT_TENANT',
+      'common',
+      TENANT,
+      'common, organizations, consumers, a tenant id or a domain',
+    ),
+    loginUrl: read.baseUrl('MICROSOFT_LOGIN_URL', 'https://login.microsoftonline.com'),
+    graphUrl: read.baseUrl('MICROSOFT_GRAPH_URL', 'https://graph.microsoft.com'),
+    webhookSecret: read.optionalSecret('MICROSOFT_WEBHOOK_SECRET', 32),
+  }
+  return read.mistakes.length > 0 ? { kind: 'invalid', mistakes: read.mistakes } : { kind: 'on', settings }
+}
