@@ -1,0 +1,97 @@
+/**
+ * Deliveries with their attempts, wherever they stand: open and dead ones in the hot table, finished ones in
+ * delivery_outcomes. Both are read by one statement, so that a delivery that is being settled is seen exactly once.
+ */
+import type { Db, Sql } from '../db/sql.ts'
+import { sql } from '../db/sql.ts'
+
+export interface AttemptHistory {
+  readonly number: number
+  readonly started_at: string
+  readonly duration_ms: number
+  readonly outcome: 'delivered' | 'failed'
+  readonly status: number | null
+  readonly error: string | null
+}
+
+export interface DeliveryHistory {
+  readonly id: string
+  readonly destination_id: string
+  readonly destination_name: string
+  readonly state: 'open' | 'delivered' | 'dead' | 'cancelled' | 'expired'
+  readonly reason: string | null
+  readonly due_at: string | null
+  readonly finished_at: string | null
+  readonly attempts: readonly AttemptHistory[]
+}
+
+interface DeliveryRow {
+  readonly id: string
+  readonly event_id: string
+  readonly destination_id: string
+  readonly destination_name: string
+  readonly state: DeliveryHistory['state']
+  readonly reason: string | null
+  readonly due_at: Date | null
+  readonly finished_at: Date | null
+  readonly created_at: Date
+}
+
+interface AttemptRow extends Omit<AttemptHistory, 'started_at'> {
+  readonly delivery_id: string
+  readonly started_at: Date
+}
+
+/**
+ * @param which a condition on `w`, the delivery
+ * @param visible a condition on `e`, its event
+ */
+export async function readDeliveries(
+  db: Db,
+  which: Sql,
+  visible: Sql,
+): Promise<{ eventId: string; delivery: DeliveryHistory }[]> {
+  const rows = await db.rows<DeliveryRow>(sql`
+    select w.id, w.event_id, w.destination_id, d.name as destination_name, w.state, w.reason, w.due_at, w.finished_at, w.created_at
+      from (select id, event_id, event_recorded_at, destination_id, state, reason, due_at, null::timestamptz as finished_at, created_at
+              from auth.deliveries w where ${which}
+            union all
+            select id, event_id, event_recorded_at, destination_id, state, reason, null, finished_at, created_at
+              from auth.delivery_outcomes w where ${which}) w
+      join auth.destinations d on d.id = w.destination_id
+     where exists (select from auth.events e
+                    where e.recorded_at = w.event_recorded_at and e.id = w.event_id and ${visible})
+     order by w.created_at, w.id`)
+  const attempts = await readAttempts(db, rows)
+  return rows.map((row) => ({
+    eventId: row.event_id,
+    delivery: {
+      id: row.id,
+      destination_id: row.destination_id,
+      destination_name: row.destination_name,
+      state: row.state,
+      reason: row.reason,
+      due_at: row.due_at?.toISOString() ?? null,
+      finished_at: row.finished_at?.toISOString() ?? null,
+      attempts: attempts.get(row.id) ?? [],
+    },
+  }))
+}
+
+async function readAttempts(
+  db: Db,
+  deliveries: readonly DeliveryRow[],
+): Promise<Map<string, AttemptHistory[]>> {
+  const byDelivery = new Map<string, AttemptHistory[]>()
+  if (deliveries.length === 0) return byDelivery
+  const rows = await db.rows<AttemptRow>(sql`
+    select delivery_id, number, started_at, duration_ms, outcome, status, error
+      from auth.attempts where delivery_id = any(${deliveries.map((row) => row.id)}::text[])
+     order by delivery_id, number, started_at`)
+  for (const { delivery_id, started_at, ...attempt } of rows) {
+    const list = byDelivery.get(delivery_id) ?? []
+    list.push({ ...attempt, started_at: started_at.toISOString() })
+    byDelivery.set(delivery_id, list)
+  }
+  return byDelivery
+}

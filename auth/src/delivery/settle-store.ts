@@ -1,0 +1,146 @@
+/**
+ * Settling: one statement writes the attempt and moves the delivery to its new state, only while the lease is still the
+ * settler's own. A stale lease changes nothing and says so. Finished deliveries leave the hot table in that statement.
+ */
+import type { Db, Sql } from '../db/sql.ts'
+import { sql, sqlState } from '../db/sql.ts'
+import type { DeliveryRow } from './store.ts'
+
+export interface Attempt {
+  readonly startedAt: Date
+  readonly durationMs: number
+  readonly status: number | null
+  /** One of our fixed words. */
+  readonly error: string | null
+}
+
+type Settled = Promise<boolean>
+
+/** @returns false when the lease was no longer ours: the result is dropped */
+export function settleDelivered(db: Db, row: DeliveryRow, attempt: Attempt): Settled {
+  return settle(
+    db,
+    attempt.startedAt,
+    sql`
+    with settled as (
+      delete from auth.deliveries where id = ${row.id} and lease_id = ${row.lease_id}::uuid returning *
+    ), tried as (${insertAttempt(attempt, 'delivered', sql`attempts + 1`)})
+    insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, attempts, created_at, finished_at)
+    select id, event_id, event_recorded_at, destination_id, rule_id, 'delivered', attempts + 1, created_at, auth.clock()
+      from settled
+    returning id`,
+  )
+}
+
+/** @param delayMs from now, by the database's clock */
+export function settleDueAgain(db: Db, row: DeliveryRow, attempt: Attempt, delayMs: number): Settled {
+  return settle(
+    db,
+    attempt.startedAt,
+    sql`
+    with settled as (
+      update auth.deliveries
+         set due_at = auth.clock() + make_interval(secs => ${delayMs / 1000}),
+             lease_until = null, lease_id = null, claims = 0, attempts = attempts + 1
+       where id = ${row.id} and lease_id = ${row.lease_id}::uuid
+      returning *
+    ), tried as (${insertAttempt(attempt, 'failed', sql`attempts`)})
+    select id from settled`,
+  )
+}
+
+/** Dead rows keep their place with no due time: outside the claim index, and one update away from a retry. */
+export function settleDead(db: Db, row: DeliveryRow, attempt: Attempt, reason: 'exhausted'): Settled {
+  return settle(
+    db,
+    attempt.startedAt,
+    sql`
+    with settled as (
+      update auth.deliveries
+         set state = 'dead', reason = ${reason}, due_at = null,
+             lease_until = null, lease_id = null, claims = 0, attempts = attempts + 1
+       where id = ${row.id} and lease_id = ${row.lease_id}::uuid
+      returning *
+    ), tried as (${insertAttempt(attempt, 'failed', sql`attempts`)})
+    select id from settled`,
+  )
+}
+
+/** No attempt is written: nobody knows how far the crashed ones came. */
+export function settlePoison(db: Db, row: DeliveryRow): Settled {
+  return settle(
+    db,
+    undefined,
+    sql`
+    update auth.deliveries
+       set state = 'dead', reason = 'poison', due_at = null, lease_until = null, lease_id = null, claims = 0
+     where id = ${row.id} and lease_id = ${row.lease_id}::uuid
+    returning id`,
+  )
+}
+
+/** Ends a delivery that nothing can be sent for: its destination is deleted, or its event is past retention. */
+export function settleUnsent(
+  db: Db,
+  row: DeliveryRow,
+  state: 'cancelled' | 'expired',
+  reason: 'destination_deleted' | 'event_gone',
+): Settled {
+  return settle(
+    db,
+    undefined,
+    sql`
+    with settled as (
+      delete from auth.deliveries where id = ${row.id} and lease_id = ${row.lease_id}::uuid returning *
+    )
+    insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at, finished_at)
+    select id, event_id, event_recorded_at, destination_id, rule_id, ${state}, ${reason}, attempts, created_at, auth.clock()
+      from settled
+    returning id`,
+  )
+}
+
+/**
+ * Open and dead deliveries of a destination that is being deleted; attempts already made stay. The caller has made sure
+ * of today's partition (`ensureToday`), for a failed statement would end his transaction.
+ */
+export async function cancelDeliveriesOf(db: Db, destinationId: string): Promise<number> {
+  const rows = await db.rows(sql`
+    with gone as (
+      delete from auth.deliveries where destination_id = ${destinationId} returning *
+    )
+    insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at, finished_at)
+    select id, event_id, event_recorded_at, destination_id, rule_id, 'cancelled', 'destination_deleted', attempts, created_at, auth.clock()
+      from gone
+    returning id`)
+  return rows.length
+}
+
+/** The partitions of the database's today. Both functions look first and do nothing when the day is there. */
+export async function ensureToday(db: Db): Promise<void> {
+  await db.rows(sql`
+    select auth.ensure_day(parent, (auth.clock() at time zone 'UTC')::date)
+      from unnest(array['attempts', 'delivery_outcomes']) parent`)
+}
+
+function insertAttempt(attempt: Attempt, outcome: 'delivered' | 'failed', number: Sql): Sql {
+  return sql`
+      insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error)
+      select id, event_id, destination_id, ${number}, ${attempt.startedAt}, ${attempt.durationMs}, ${outcome}, ${attempt.status}::int, ${attempt.error}
+        from settled`
+}
+
+/** 23514 is a missing day (a clock that jumped, a chore that is late): the day is made, and the statement run once more. */
+async function settle(db: Db, startedAt: Date | undefined, statement: Sql): Settled {
+  try {
+    return (await db.rows(statement)).length === 1
+  } catch (error) {
+    if (sqlState(error) !== '23514') throw error
+    await ensureToday(db)
+    if (startedAt !== undefined)
+      await db.rows(
+        sql`select auth.ensure_day('attempts', (${startedAt}::timestamptz at time zone 'UTC')::date)`,
+      )
+    return (await db.rows(statement)).length === 1
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Standard Webhooks v1, symmetric: the three headers that prove a delivery. The id is the event's and stays the same
+ * over all attempts; the timestamp is that of the attempt. Never logs or returns a secret.
+ * Source: standardwebhooks.com specification, "Signature scheme" and "Webhook headers".
+ */
+import { createHmac, randomBytes } from 'node:crypto'
+import { Secret } from '@flovify/providers'
+
+export interface SignatureHeaders {
+  readonly 'webhook-id': string
+  readonly 'webhook-timestamp': string
+  readonly 'webhook-signature': string
+}
+
+const PREFIX = 'whsec_'
+
+/** @param at time of the attempt; seconds are what the receiver checks against its own clock */
+export function sign(secret: Secret, id: string, at: Date, body: Buffer): SignatureHeaders {
+  const timestamp = Math.floor(at.getTime() / 1000).toString()
+  const mac = createHmac('sha256', keyOf(secret)).update(`${id}.${timestamp}.`).update(body).digest('base64')
+  return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': `v1,${mac}` }
+}
+
+/** @returns `whsec_` and 32 random bytes in base64, the form that every Standard Webhooks library reads. */
+export function newSigningSecret(): Secret {
+  return new Secret(PREFIX + randomBytes(32).toString('base64'))
+}
+
+function keyOf(secret: Secret): Buffer {
+  const text = secret.reveal()
+  const key = Buffer.from(text.startsWith(PREFIX) ? text.slice(PREFIX.length) : '', 'base64')
+  if (key.length !== 32)
+    throw Object.assign(new Error('a signing secret is not whsec_ and 32 bytes'), {
+      code: 'signing_secret_malformed',
+      safe: true,
+    })
+  return key
+}
