@@ -1,0 +1,59 @@
+/**
+ * Builds the console when nobody has, or when its sources are newer than the last build: `npm ci` builds nothing, and
+ * `npm start` must work straight after it. It never changes a source.
+ */
+
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { StartError } from './start-error.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const CONSOLE = join(ROOT, 'console')
+const BUILT = join(CONSOLE, 'dist', 'index.html')
+
+/** @throws StartError `console_not_built` with the builder's last lines */
+export async function buildConsole(onProgress: (line: string) => void): Promise<void> {
+  if (await isBuilt()) return
+  onProgress('Console: building the pages (only after a change or on the first start)')
+  const { code, output } = await runBuild()
+  if (code === 0 && existsSync(BUILT)) return
+  const lines = output.trim().split('\n').slice(-8).join('\n  ')
+  throw new StartError(
+    'console_not_built',
+    `The console could not be built (npm run build -w console):\n  ${lines}`,
+  )
+}
+
+async function isBuilt(): Promise<boolean> {
+  if (!existsSync(BUILT)) return false
+  const built = (await stat(BUILT)).mtimeMs
+  const files = await readdir(join(CONSOLE, 'src'), { recursive: true })
+  const sources = [...files.map((file) => join('src', file)), 'package.json', 'index.html', 'vite.config.ts']
+  for (const file of sources) {
+    const path = join(CONSOLE, file)
+    if (existsSync(path) && (await stat(path)).mtimeMs > built) return false
+  }
+  return true
+}
+
+/** Through the npm that runs us where there is one, so that both are of the same version. */
+async function runBuild(): Promise<{ code: number | null; output: string }> {
+  const npm = process.env.npm_execpath
+  const [file, ...first] = npm === undefined ? ['npm'] : [process.execPath, npm]
+  const child = spawn(file ?? 'npm', [...first, 'run', 'build', '-w', 'console'], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output = (output + text).slice(-16_384)
+    })
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve({ code: null, output: error.message }))
+    child.once('close', (code) => resolve({ code, output }))
+  })
+}
