@@ -1,0 +1,29 @@
+/** What connections need of the subscriptions room. `compose.ts` wires it; nothing is implemented here. */
+import type { Db, Transaction } from '../db/sql.ts'
+
+export interface SubscribedConnection {
+  readonly id: string
+  readonly provider: string
+  readonly grantedScopes: readonly string[]
+}
+
+/** One subscription of a connection, as the console sees it. */
+export interface SubscriptionView {
+  readonly id: string
+  readonly kind: string
+  readonly resource: string
+  readonly state: string
+  readonly expires_at: string | null
+  readonly last_notification_at: string | null
+  readonly failure_code: string | null
+}
+
+export interface SubscriptionsOfConnections {
+  /** Writes down what is wanted, in the transaction that writes the connection. */
+  subscribe(tx: Transaction, connection: SubscribedConnection): Promise<void>
+  /** Ends them on our side, in the transaction that ends the connection. */
+  stop(tx: Transaction, connectionId: string): Promise<void>
+  /** Called after such a transaction committed. */
+  changed(connectionId: string): void
+  viewsOf(db: Db, connectionIds: readonly string[]): Promise<ReadonlyMap<string, readonly SubscriptionView[]>>
+}

@@ -1,0 +1,67 @@
+/** Doors to connections: the list and the local disconnect. They translate and never decide. */
+import { Type } from 'typebox'
+import { type DisconnectNeeds, disconnect } from '../connections/disconnect.ts'
+import { type ListNeeds, listConnections } from '../connections/list.ts'
+import { callerOf, noContent, ok, problem, type Route, route } from './route.ts'
+
+export interface ConnectionRouteNeeds extends Omit<DisconnectNeeds, 'subscriptions'> {
+  readonly subscriptions: ListNeeds['subscriptions'] & DisconnectNeeds['subscriptions']
+}
+
+const Problem = Type.Object({ error: Type.String(), message: Type.String() })
+const MaybeText = Type.Union([Type.String(), Type.Null()])
+
+/** `ConnectionView` of the wire. */
+export const Connection = Type.Object({
+  id: Type.String(),
+  provider: Type.String(),
+  account_label: Type.String(),
+  status: Type.String(),
+  status_reason: MaybeText,
+  scopes_granted: Type.Array(Type.String()),
+  scopes_missing: Type.Array(Type.String()),
+  user_id: MaybeText,
+  created_at: Type.String(),
+  updated_at: Type.String(),
+  subscriptions: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      kind: Type.String(),
+      resource: Type.String(),
+      state: Type.String(),
+      expires_at: MaybeText,
+      last_notification_at: MaybeText,
+      failure_code: MaybeText,
+    }),
+  ),
+})
+
+export function connectionRoutes(needs: ConnectionRouteNeeds): Route[] {
+  return [
+    route({
+      method: 'GET',
+      path: '/internal/connections',
+      access: 'user',
+      summary: 'Connections: one’s own, all for an admin',
+      responses: { 200: Type.Object({ items: Type.Array(Connection) }) },
+      handle: async (request) => ok({ items: await listConnections(needs, callerOf(request)) }),
+    }),
+    route({
+      method: 'DELETE',
+      path: '/internal/connections/:id',
+      access: 'user',
+      summary: 'Disconnect on our side, at once',
+      params: Type.Object(
+        { id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }) },
+        { additionalProperties: false },
+      ),
+      responses: { 204: Type.Null(), 404: Problem },
+      async handle(request) {
+        const { kind } = await disconnect(needs, request.params.id, callerOf(request))
+        return kind === 'disconnected'
+          ? noContent()
+          : problem(404, 'not_found', 'There is no such connection. GET /internal/connections lists them.')
+      },
+    }),
+  ]
+}

@@ -1,0 +1,69 @@
+/**
+ * What a provider may look up while it judges a notification. A MAC is checked before anything is asked of the database,
+ * so a forgery costs no query; what the database says is kept for a minute (five seconds when it knows nothing), in a
+ * bounded cache. Changes of this process are seen at once, those of others after that time. Never decides whether a
+ * notification is genuine.
+ */
+import type { KnownSubscription, Lookup } from '@flovify/providers'
+import type { Db } from '../db/sql.ts'
+import { sha256 } from '../platform/ids.ts'
+import type { ChannelKeys } from '../vault/channel-keys.ts'
+import { LruCache } from './lru-cache.ts'
+import { findByAddress, findByChannelHash } from './store.ts'
+
+export interface LookupNeeds {
+  readonly db: Db
+  readonly channelKeys: ChannelKeys
+  readonly monotonicMs: () => number
+}
+
+export interface SubscriptionLookup {
+  /** The contract's `Lookup`, of one provider. */
+  of(providerId: string): Lookup
+  /** Something of this connection changed. */
+  forget(connectionId: string): void
+}
+
+type Subscribed = readonly { readonly connectionId: string; readonly subscriptionId: string }[]
+
+const ENTRIES = 10_000
+const KNOWN_MS = 60_000
+const UNKNOWN_MS = 5_000
+
+export function openLookup(needs: LookupNeeds): SubscriptionLookup {
+  const bySecret = new LruCache<KnownSubscription | undefined>(ENTRIES, needs.monotonicMs)
+  const byAddress = new LruCache<Subscribed>(ENTRIES, needs.monotonicMs)
+  return {
+    of: (providerId) => ({
+      genuineRef: (ref) => needs.channelKeys.genuineRef(ref),
+      async byChannelSecret(presented) {
+        if (!needs.channelKeys.genuineChannelSecret(presented)) return undefined
+        const hash = sha256(presented)
+        return bySecret.read(`${providerId}/${hash.toString('base64url')}`, async () => {
+          const row = await findByChannelHash(needs.db, providerId, hash)
+          const known = row && {
+            id: row.id,
+            connectionId: row.connection_id,
+            providerSubscriptionId: row.provider_subscription_id ?? undefined,
+            accountKey: row.account_key,
+            tenant: row.tenant ?? undefined,
+          }
+          // without the provider's own id the answer to our create is still to come
+          return { value: known, keepMs: known?.providerSubscriptionId === undefined ? UNKNOWN_MS : KNOWN_MS }
+        })
+      },
+      byAddress: (address) =>
+        byAddress.read(`${providerId}/${address}`, async () => {
+          const rows = await findByAddress(needs.db, providerId, address)
+          const value = rows.map((row) => ({ connectionId: row.connection_id, subscriptionId: row.id }))
+          return { value, keepMs: value.length === 0 ? UNKNOWN_MS : KNOWN_MS }
+        }),
+    }),
+    forget(connectionId) {
+      bySecret.dropWhere((known) => known === undefined || known.connectionId === connectionId)
+      byAddress.dropWhere(
+        (rows) => rows.length === 0 || rows.some((row) => row.connectionId === connectionId),
+      )
+    },
+  }
+}

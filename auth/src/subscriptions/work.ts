@@ -1,0 +1,254 @@
+/**
+ * Creates the subscriptions that connections want: one due row, one call. The channel secret's hash is stored before the
+ * call, because the provider's handshake and even a first notification may arrive before its answer. The call runs
+ * outside any transaction; settling is fenced by the lease. Renewal will be the same row at a later due time.
+ *
+ * After a crash between call and settling, the provider may hold a subscription that we have no answer of. Nothing can
+ * be found there yet, so a repeated attempt makes a new one, always with a NEW secret: its hash replaces the earlier
+ * one, and what the lost one still sends fails its check and is counted, so no event comes twice. It ends at the
+ * provider by its own expiry.
+ */
+import type { Failure, Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
+import type { Database } from '../db/sql.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import { withDeadline } from '../platform/deadline.ts'
+import { isId, sha256 } from '../platform/ids.ts'
+import { errorFields, type Log } from '../platform/log.ts'
+import type { Metrics } from '../platform/metrics.ts'
+import type { ChannelKeys } from '../vault/channel-keys.ts'
+import { claimDue, extendLease } from '../work/due.ts'
+import type { DueRow, WorkKind } from '../work/work.ts'
+import type { SubscriptionLookup } from './lookup.ts'
+import { judgeRetry } from './retry.ts'
+import {
+  activate,
+  findToCreate,
+  noteFailure,
+  type SubscriptionToCreate,
+  settle,
+  settleUntil,
+  storeSecretHash,
+} from './store.ts'
+import { RENEWALS } from './subscriptions.ts'
+
+/** What this room needs of the connections room. */
+export type AccessToken = (
+  connectionId: string,
+  minValidSeconds: number,
+) => Promise<
+  | { readonly kind: 'token'; readonly accessToken: Secret }
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'unusable'; readonly status: string }
+  | { readonly kind: 'unknown' }
+>
+
+export interface RenewalNeeds {
+  readonly db: Database
+  readonly ledger: Pick<Ledger, 'record'>
+  readonly provider: (id: string) => Provider | undefined
+  readonly accessToken: AccessToken
+  readonly channelKeys: ChannelKeys
+  readonly lookup: Pick<SubscriptionLookup, 'forget'>
+  /** Public origin of the notifications, without a slash at the end. */
+  readonly webhookOrigin: string
+  readonly random: () => number
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+export const CREATE_MS = 15_000
+const TABLE = 'auth.subscription_renewals'
+const TOKEN_SECONDS = 60
+
+export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
+  return {
+    name: RENEWALS,
+    leaseSeconds: 30,
+    batch: 8,
+    concurrency: 8,
+    claim: (db, lease) => claimDue(db, TABLE, lease),
+    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
+    run: (row, signal) => attend(needs, row, signal),
+    poison: async (_db, row) => {
+      const subscription = await findToCreate(needs.db, row)
+      if (subscription !== undefined)
+        await giveUp(needs, row, subscription, { class: 'permanent', code: 'poison' })
+    },
+  }
+}
+
+async function attend(needs: RenewalNeeds, due: DueRow, signal: AbortSignal): Promise<void> {
+  const subscription = await findToCreate(needs.db, due)
+  if (subscription === undefined) return
+  if (subscription.state !== 'wanted') {
+    await settle(needs.db, due)
+    return
+  }
+  const provider = needs.provider(subscription.provider)
+  if (provider === undefined)
+    return giveUp(needs, due, subscription, { class: 'our_configuration', code: 'provider_off' })
+  const token = await needs.accessToken(subscription.connection_id, TOKEN_SECONDS)
+  if (token.kind === 'expired') {
+    // a refreshed or reconnected account makes the next attempt succeed
+    return tryLater(needs, due, subscription, { class: 'transient', code: 'token_expired' })
+  }
+  if (token.kind !== 'token')
+    return giveUp(needs, due, subscription, {
+      class: 'needs_user',
+      code: token.kind === 'unusable' ? `connection_${token.status}` : 'connection_unknown',
+    })
+  await create(needs, due, subscription, provider, token.accessToken, signal)
+}
+
+async function create(
+  needs: RenewalNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  provider: Provider,
+  accessToken: Secret,
+  signal: AbortSignal,
+): Promise<void> {
+  const channelSecret = needs.channelKeys.mintChannelSecret()
+  if (!(await storeSecretHash(needs.db, due, sha256(channelSecret.reveal())))) return
+  const outcome = await call(needs, subscription, signal, (abort) =>
+    provider.subscriptions.create({
+      resource: subscription.resource,
+      accessToken,
+      notificationUrl: notificationUrl(needs, subscription),
+      channelSecret,
+      signal: abort,
+    }),
+  )
+  // the lease is lost or the process ends: whoever has the row next decides
+  if (signal.aborted && outcome.kind === 'failed') return
+  if (outcome.kind === 'created') return succeed(needs, due, subscription, outcome)
+  const attempted = { ...subscription, attempts: subscription.attempts + 1 }
+  if (judgeRetry(outcome.failure, attempted.attempts, 0).kind === 'again')
+    return tryLater(needs, due, attempted, outcome.failure)
+  return giveUp(needs, due, attempted, outcome.failure)
+}
+
+function notificationUrl(needs: RenewalNeeds, subscription: SubscriptionToCreate): string {
+  if (!isId('sub', subscription.id))
+    throw Object.assign(new Error('a subscription has an id that we did not make'), {
+      code: 'bad_id',
+      safe: true,
+    })
+  return `${needs.webhookOrigin}/webhook/events/${subscription.provider}/${needs.channelKeys.mintRef(subscription.id)}`
+}
+
+async function call(
+  needs: RenewalNeeds,
+  subscription: SubscriptionToCreate,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<SubscriptionOutcome>,
+): Promise<SubscriptionOutcome> {
+  try {
+    const inTime = await withDeadline(CREATE_MS, signal, work)
+    if (inTime.kind === 'answered') return inTime.value
+    return { kind: 'failed', failure: { class: 'transient', code: 'timeout' } }
+  } catch (error) {
+    needs.log.error(
+      { provider: subscription.provider, subscription: subscription.id, ...errorFields(error) },
+      'a create call broke',
+    )
+    return { kind: 'failed', failure: { class: 'transient', code: 'create_broke' } }
+  }
+}
+
+async function succeed(
+  needs: RenewalNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  created: Extract<SubscriptionOutcome, { kind: 'created' }>,
+): Promise<void> {
+  const settled = await needs.db.transaction(async (tx) => {
+    if (!(await settle(tx, due))) return false
+    await activate(tx, {
+      id: subscription.id,
+      providerSubscriptionId: created.providerSubscriptionId,
+      expiresAt: created.expiresAt,
+      cursor: created.cursor ?? null,
+    })
+    await needs.ledger.record(tx, [
+      {
+        type: 'subscription.v1.created',
+        area: 'lifecycle',
+        connectionId: subscription.connection_id,
+        ownerId: subscription.owner_id,
+        provider: subscription.provider,
+        subject: `subscriptions/${subscription.id}`,
+        data: {
+          connection: {
+            id: subscription.connection_id,
+            provider: subscription.provider,
+            account: subscription.account_label,
+          },
+          subscription: { id: subscription.id, kind: subscription.kind, resource: subscription.resource },
+          expiresAt: created.expiresAt.toISOString(),
+        },
+      },
+    ])
+    return true
+  })
+  if (!settled) {
+    needs.log.warn(
+      { provider: subscription.provider, subscription: subscription.id },
+      'a subscription was created after its lease was lost; it is left to expire at the provider',
+    )
+    return
+  }
+  needs.lookup.forget(subscription.connection_id)
+  needs.metrics.subscriptions(subscription.provider, 'created')
+  needs.log.info(
+    { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind },
+    'subscription created',
+  )
+}
+
+async function tryLater(
+  needs: RenewalNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+): Promise<void> {
+  const retry = judgeRetry(failure, Math.max(1, subscription.attempts), needs.random())
+  const inSeconds = retry.kind === 'again' ? retry.inSeconds : 0
+  await needs.db.transaction(async (tx) => {
+    if (!(await settleUntil(tx, due, inSeconds))) return
+    await noteFailure(tx, { id: subscription.id, state: 'wanted', code: failure.code })
+  })
+  report(needs, subscription, failure, 'creating a subscription failed; trying again later')
+}
+
+async function giveUp(
+  needs: RenewalNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+): Promise<void> {
+  await needs.db.transaction(async (tx) => {
+    if (!(await settle(tx, due))) return
+    await noteFailure(tx, { id: subscription.id, state: 'failed', code: failure.code })
+  })
+  report(needs, subscription, failure, 'creating a subscription failed for good; reconnect the account')
+}
+
+function report(
+  needs: RenewalNeeds,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+  message: string,
+): void {
+  needs.metrics.subscriptions(subscription.provider, 'failed')
+  needs.log.warn(
+    {
+      provider: subscription.provider,
+      subscription: subscription.id,
+      class: failure.class,
+      code: failure.code,
+      attempts: subscription.attempts,
+    },
+    message,
+  )
+}
