@@ -1,0 +1,109 @@
+/**
+ * A person without a browser: does over HTTP exactly what the console's pages and the provider's consent pages do,
+ * through the same public doors. It holds the session cookie and never touches the internal API or the database.
+ */
+
+import type { ConnectionView, EventView, Page } from '@flovify/client'
+import { StartError } from './start-error.ts'
+
+export interface Doors {
+  readonly urls: { readonly console: string; readonly control: string | undefined }
+  readonly secrets: { readonly controlToken: string }
+}
+
+/** The simulators' answer to `/authorize`: the request that a browser would now bring to our callback. */
+interface CallbackRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers?: Record<string, string>
+  readonly body?: string | null
+}
+
+export class Browserless {
+  readonly #doors: Doors
+  #cookie = ''
+
+  constructor(doors: Doors) {
+    this.#doors = doors
+  }
+
+  /** Redeems the link as the sign-in page does. */
+  async signIn(signinUrl: string): Promise<void> {
+    const response = await this.#console('POST', '/bff/session', { token: new URL(signinUrl).hash.slice(1) })
+    await response.arrayBuffer()
+    this.#cookie = response.headers.getSetCookie()[0]?.split(';')[0] ?? ''
+    if (this.#cookie === '') throw new StartError('demo_incomplete', 'Signing in gave no session cookie.')
+  }
+
+  /** From the console's button over the provider's consent to the success page. */
+  async connect(provider: string, account: string): Promise<ConnectionView> {
+    const begun = await this.#console('POST', `/bff/auth/connect/${provider}`)
+    const { authUrl } = (await begun.json()) as { authUrl: string }
+    const callback = (await this.#control('/authorize', { authUrl, account })) as CallbackRequest
+    const returned = await fetch(callback.url, {
+      method: callback.method,
+      ...(callback.headers !== undefined && { headers: callback.headers }),
+      ...(callback.body != null && callback.body !== '' && { body: callback.body }),
+      redirect: 'manual',
+    })
+    await returned.arrayBuffer()
+    const location = returned.headers.get('location') ?? ''
+    const ticket = new URLSearchParams(URL.parse(location)?.hash.slice(1) ?? '').get('ticket')
+    if (returned.status !== 303 || ticket === null)
+      throw new StartError(
+        'demo_incomplete',
+        `The callback of ${provider} was answered with ${returned.status} and no ticket.`,
+      )
+    const finished = await this.#console('POST', '/bff/auth/finish', { ticket })
+    return ((await finished.json()) as { connection: ConnectionView }).connection
+  }
+
+  async connections(): Promise<ConnectionView[]> {
+    return ((await (await this.#console('GET', '/bff/connections')).json()) as Page<ConnectionView>).items
+  }
+
+  async events(): Promise<EventView[]> {
+    const response = await this.#console('GET', '/bff/events?limit=100')
+    return ((await response.json()) as Page<EventView>).items
+  }
+
+  /** Somebody writes to the account. */
+  async sendMessage(provider: string, account: string, subject: string): Promise<void> {
+    await this.#control('/message', { provider, account, subject })
+  }
+
+  async #console(method: string, path: string, body?: unknown): Promise<Response> {
+    const response = await fetch(`${this.#doors.urls.console}${path}`, {
+      method,
+      headers: {
+        origin: this.#doors.urls.console,
+        'x-requested-with': 'flovify-console',
+        ...(this.#cookie !== '' && { cookie: this.#cookie }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(15_000),
+    })
+    if (response.ok) return response
+    throw await refused(`${method} ${path.split('?')[0]}`, response)
+  }
+
+  async #control(path: string, body: unknown): Promise<unknown> {
+    const response = await fetch(`${this.#doors.urls.control}${path}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${this.#doors.secrets.controlToken}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(15_000),
+    })
+    if (response.ok) return response.status === 204 ? undefined : response.json()
+    throw await refused(`the simulators' POST ${path}`, response)
+  }
+}
+
+async function refused(what: string, response: Response): Promise<StartError> {
+  const text = (await response.text()).slice(0, 300)
+  return new StartError('demo_incomplete', `${what} was answered with ${response.status}: ${text}`)
+}
