@@ -17,7 +17,15 @@ async function main(): Promise<void> {
   }
   const log = openLog()
   const service = await start(reading.config, log)
-  log.info({ mode: reading.config.mode, role: reading.config.role, public_port: service.publicPort, internal_port: service.internalPort }, 'auth is ready')
+  log.info(
+    {
+      mode: reading.config.mode,
+      role: reading.config.role,
+      public_port: service.publicPort,
+      internal_port: service.internalPort,
+    },
+    'auth is ready',
+  )
 
   let stopping = false
   const stop = (signal: string) => {
@@ -66,7 +74,8 @@ function sentenceOf(error: unknown): string {
   if (!(error instanceof Error)) return 'auth could not start'
   if ('safe' in error && error.safe === true) return error.message
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  if (code === 'EADDRINUSE' && 'port' in error) return `port ${String(error.port)} is taken: stop what listens there, or set AUTH_PORT or AUTH_INTERNAL_PORT`
+  if (code === 'EADDRINUSE' && 'port' in error)
+    return `port ${String(error.port)} is taken: stop what listens there, or set AUTH_PORT or AUTH_INTERNAL_PORT`
   const reason = CONNECTION_CODES[code]
   if (reason !== undefined) return `the database of DATABASE_URL cannot be used: ${reason}`
   if (/timeout/i.test(error.message)) return 'the database of DATABASE_URL cannot be used: it does not answer'

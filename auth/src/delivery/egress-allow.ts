@@ -57,7 +57,8 @@ function covers(prefix: string, path: string): boolean {
 }
 
 function parseEntry(part: string): EgressAllowance | undefined {
-  const [, host, port, path] = /^([^\s/:@?#[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})(\/[^\s?#]*)?$/.exec(part) ?? []
+  const [, host, port, path] =
+    /^([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})(\/[^\s?#]*)?$/.exec(part) ?? []
   if (host === undefined || port === undefined) return undefined
   const number = Number(port)
   if (number < 1 || number > 65_535 || !URL.canParse(`http://${host}:${port}${path ?? '/'}`)) return undefined

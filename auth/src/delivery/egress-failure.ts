@@ -2,6 +2,7 @@
  * What went wrong on the way out, as one of our own fixed words. Text from outside never gets into an error column, a
  * log or the console; a code that is not known here is `network`.
  */
+import { errors } from 'undici'
 
 export type RefusalReason =
   | 'not_a_url'
@@ -54,11 +55,11 @@ const BY_CODE: Readonly<Record<string, FailureCode>> = {
 }
 
 export function failureCodeOf(error: unknown): FailureCode {
+  if (error instanceof errors.HTTPParserError) return 'bad_answer'
   const code = codeOf(error)
   if (code === undefined) return 'network'
   const known = BY_CODE[code]
   if (known !== undefined) return known
-  if (code.startsWith('HPE_')) return 'bad_answer'
   if (/^(?:ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|EPROTO$)/.test(code)) return 'tls'
   return 'network'
 }

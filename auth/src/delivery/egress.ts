@@ -177,7 +177,7 @@ async function send(agent: Agent, url: URL, request: EgressRequest): Promise<Egr
   const deadline = AbortSignal.timeout(request.deadlineMs)
   const signal = request.signal === undefined ? deadline : AbortSignal.any([deadline, request.signal])
   try {
-    const answer = await agent.request({
+    const answering = agent.request({
       origin: url.origin,
       path: `${url.pathname}${url.search}`,
       method: 'POST',
@@ -187,6 +187,7 @@ async function send(agent: Agent, url: URL, request: EgressRequest): Promise<Egr
       headersTimeout: request.deadlineMs,
       bodyTimeout: request.deadlineMs,
     })
+    const answer = await beforeAbort(answering, signal)
     await drain(answer.body)
     return {
       kind: 'answered',
@@ -198,6 +199,15 @@ async function send(agent: Agent, url: URL, request: EgressRequest): Promise<Egr
     if (request.signal?.aborted === true) return { kind: 'failed', error: 'aborted' }
     return { kind: 'failed', error: deadline.aborted ? 'timeout' : failureCodeOf(error) }
   }
+}
+
+/** undici looks at the signal only once a socket is there (7.30, measured), so connecting could outlast the deadline. */
+function beforeAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
 }
 
 /**

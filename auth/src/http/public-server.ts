@@ -32,6 +32,8 @@ export interface PublicDoors {
 const CALLBACK_BODY_BYTES = 8 * 1024
 const URL_LIMIT = 32 * 1024
 const IN_FLIGHT_LIMIT = 4_096
+const DISCARD_BYTES = 8 * 1024 * 1024
+const DISCARD_MS = 2_000
 
 const SAFE_HEADERS = {
   'x-content-type-options': 'nosniff',
@@ -106,8 +108,10 @@ async function dispatch(
 }
 
 function health(doors: PublicDoors, request: IncomingMessage, response: ServerResponse): void {
-  if (request.method !== 'GET' && request.method !== 'HEAD')
-    return refuse(request, response, 405, 'GET, HEAD')
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    refuse(request, response, 405, 'GET, HEAD')
+    return
+  }
   request.resume()
   const body =
     request.method === 'HEAD'
@@ -158,17 +162,23 @@ async function callBack(
   response.end(answer.body)
 }
 
-/** The rest of the body is not read: the connection ends with the answer. */
+/** What is left of the body is thrown away, up to a bound in bytes and time, so that the sender can read the answer. */
 function refuse(request: IncomingMessage, response: ServerResponse, status: number, allow?: string): void {
   response.writeHead(status, {
     ...SAFE_HEADERS,
     'content-length': 0,
-    connection: 'close',
     ...(allow === undefined ? {} : { allow }),
   })
   response.end()
+  if (request.complete) return
+  let discarded = 0
+  const cut = setTimeout(() => request.destroy(), DISCARD_MS)
+  request.on('data', (chunk: Buffer) => {
+    discarded += chunk.length
+    if (discarded > DISCARD_BYTES) request.destroy()
+  })
+  request.on('close', () => clearTimeout(cut))
   request.resume()
-  response.on('finish', () => request.destroy())
 }
 
 function end(response: ServerResponse, answer: Answer): void {

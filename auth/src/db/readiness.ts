@@ -1,0 +1,64 @@
+/**
+ * Whether this process can serve: the database answers and keeps what it acknowledges. Asked at start, on every probe,
+ * and each second in local mode for the clock's offset. In production an unsafe database or a moved clock is a reason
+ * not to start at all.
+ */
+import type { OffsetClock } from '../platform/clock.ts'
+import { errorFields, type Log } from '../platform/log.ts'
+import { readDurability } from './durability.ts'
+import type { Db } from './sql.ts'
+import { sql } from './sql.ts'
+
+export interface Readiness {
+  /** Fixed sentences; empty when ready. */
+  reasons(): Promise<readonly string[]>
+  close(): void
+}
+
+export interface ReadinessNeeds {
+  readonly db: Db
+  readonly clock: OffsetClock
+  readonly mode: 'production' | 'local'
+  readonly log: Log
+}
+
+const FOLLOW_MS = 1_000
+
+/** @throws an error with a `safe` message when production must not start on this database */
+export async function openReadiness(needs: ReadinessNeeds): Promise<Readiness> {
+  const durability = await readDurability(needs.db)
+  const offset = await followClock(needs)
+  if (needs.mode === 'production') {
+    if (durability.kind === 'not_durable')
+      throw refused(
+        `this database would lose what was acknowledged (${durability.reasons.join(', ')}): correct its settings`,
+      )
+    if (offset !== 0) throw refused('auth.clock_offset is not 0: a moved clock is for tests only')
+  }
+  const timer =
+    needs.mode === 'local'
+      ? setInterval(() => void followClock(needs).catch(() => undefined), FOLLOW_MS)
+      : undefined
+  return {
+    async reasons() {
+      try {
+        const now = await readDurability(needs.db)
+        return now.kind === 'durable' ? [] : now.reasons
+      } catch (error) {
+        needs.log.warn(errorFields(error), 'the database does not answer the readiness check')
+        return ['the database does not answer']
+      }
+    },
+    close: () => clearInterval(timer),
+  }
+}
+
+async function followClock(needs: ReadinessNeeds): Promise<number> {
+  const row = await needs.db.one<{ offset_ms: string }>(sql`select offset_ms from auth.clock_offset`)
+  const offset = Number(row?.offset_ms ?? 0)
+  needs.clock.follow(offset)
+  return offset
+}
+
+const refused = (message: string) =>
+  Object.assign(new Error(message), { code: 'unsafe_database', safe: true })

@@ -1,0 +1,52 @@
+/**
+ * READ THIS FIRST: every route of the internal API, and who may call it. The public listener has three paths and no
+ * table to grow:
+ *
+ *   GET       /webhook/health                        liveness, also without the database
+ *   GET|POST  /webhook/oauth/{provider}/callback     parks the code (connections/callback.ts)
+ *   GET|POST  /webhook/events/{provider}[/{ref}]     judges, stores, acknowledges (ingest/receive.ts)
+ *
+ * Everything else answers 404 there (http/public-server.ts).
+ */
+
+import type { SessionNeeds } from '../connections/sessions.ts'
+import { type ConnectionRouteNeeds, connectionRoutes } from './connection-routes.ts'
+import { type DeliveryDoors, deliveryRoutes } from './delivery-routes.ts'
+import { type DestinationDoors, destinationRoutes } from './destination-routes.ts'
+import { type EventDoors, eventRoutes } from './event-routes.ts'
+import { type OauthRouteNeeds, oauthRoutes } from './oauth-routes.ts'
+import { type OperatingNeeds, operatingRoutes } from './operating-routes.ts'
+import type { Route } from './route.ts'
+import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
+import { sessionRoutes } from './session-routes.ts'
+
+export type RouteNeeds = ConnectionRouteNeeds &
+  DeliveryDoors &
+  DestinationDoors &
+  EventDoors &
+  OauthRouteNeeds &
+  OperatingNeeds &
+  RuleDoors &
+  SessionNeeds
+
+/** In the order of a connection's life. */
+export function routeTable(needs: RouteNeeds): readonly Route[] {
+  return [
+    ...operatingRoutes(needs), //    public   GET /ready, /metrics (and /openapi.json)
+    ...sessionRoutes(needs), //      service  POST /internal/signin-links, /internal/sessions · user  …/sessions/current
+    ...oauthRoutes(needs), //        service  GET /internal/providers, POST /internal/oauth/create-state, …/complete
+    ...connectionRoutes(needs), //   user     GET /internal/connections, DELETE …/:id
+    ...eventRoutes(needs), //        user     GET /internal/events, …/:id
+    ...deliveryRoutes(needs), //     user     GET /internal/deliveries/:id
+    ...destinationRoutes(needs), //  admin    /internal/destinations · service (local mode) PUT /internal/local/destination
+    ...ruleRoutes(needs), //         admin    /internal/rules
+  ]
+}
+
+/** Endpoints of the health page. @param providerIds of the providers that are on */
+export function publicEndpoints(providerIds: readonly string[]): string[] {
+  return [
+    ...providerIds.map((id) => `/webhook/oauth/${id}/callback`),
+    ...providerIds.map((id) => `/webhook/events/${id}`),
+  ]
+}

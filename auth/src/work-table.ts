@@ -1,0 +1,45 @@
+/**
+ * THE OTHER TABLE TO READ FIRST: every kind of due row and who works on it. A kind that is not here is not worked on.
+ *
+ *   due rows in                   worked on by                 what it does
+ *   auth.deliveries               delivery/work.ts             sends one event to one destination
+ *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us
+ *   auth.chores                   work/chores.ts               the housekeeping below
+ */
+import { sweepFlows, sweepSessions } from './connections/sweep.ts'
+import type { Database } from './db/sql.ts'
+import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
+import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
+import { type Chore, choreKind, makeDays } from './work/chores.ts'
+import type { DueRow, WorkKind } from './work/work.ts'
+
+const MINUTE = 60
+const HOUR = 60 * MINUTE
+
+/** Housekeeping, by name of its row. */
+export function choreTable(db: Database): Readonly<Record<string, Chore>> {
+  return {
+    'sweep-flows': {
+      everySeconds: MINUTE,
+      run: async () => {
+        await sweepFlows(db)
+      },
+    },
+    'sweep-sessions': { everySeconds: HOUR, run: () => sweepSessions(db) },
+    'make-days': { everySeconds: HOUR, run: () => makeDays(db) },
+  }
+}
+
+/** A kind with its own type of row, as the worker sees it: rows go only to the kind that claimed them. */
+const asKind = <Row extends DueRow>(kind: WorkKind<Row>): WorkKind<DueRow> =>
+  kind as unknown as WorkKind<DueRow>
+
+export function workTable(
+  needs: DeliveryWorkNeeds & RenewalNeeds & { chores: Readonly<Record<string, Chore>> },
+): readonly WorkKind<DueRow>[] {
+  return [
+    asKind(deliveryWork(needs)),
+    asKind(subscriptionRenewals(needs)),
+    asKind(choreKind(needs.db, needs.chores)),
+  ]
+}
