@@ -1,0 +1,103 @@
+/** One connected account: who, how it is, what it may do, what it receives, and how to end it. */
+import type { ConnectionView, ProviderView, SubscriptionView } from '@flovify/client/wire'
+import type { ReactNode } from 'react'
+import type { Session } from '../api.ts'
+import { explainStatus, explainSubscription } from '../sentences.ts'
+import { Disconnect } from './disconnect.tsx'
+import { Moment } from './moment.tsx'
+import { Pill } from './pill.tsx'
+import { ProviderIcon } from './provider-icon.tsx'
+import { Scopes } from './scopes.tsx'
+
+export function ConnectionCard(props: {
+  connection: ConnectionView
+  provider: ProviderView | undefined
+  session: Session
+  busy: boolean
+  onConnect: () => void
+}): ReactNode {
+  const { connection, provider, session } = props
+  const label = provider?.label ?? connection.provider
+  const status = explainStatus(connection.status)
+  const ended = connection.status === 'revoked' || connection.status === 'revoking'
+  const own = connection.user_id === session.user_id
+  return (
+    <li className="card connection">
+      <div className="connection-head">
+        <ProviderIcon id={connection.provider} label={label} />
+        <div className="grow">
+          <h3>{connection.account_label}</h3>
+          <p className="muted">
+            {label} · connected <Moment at={connection.created_at} />
+            {session.role === 'admin' && ` · ${own ? 'yours' : `user ${connection.user_id ?? 'deleted'}`}`}
+          </p>
+        </div>
+        <Pill label={status.label} tone={status.tone} />
+      </div>
+      {status.text !== undefined && (
+        <p className="status-text">
+          {status.text}
+          {connection.status_reason !== null && (
+            <>
+              {' '}
+              <code>{connection.status_reason}</code>
+            </>
+          )}
+        </p>
+      )}
+      <div className="connection-body">
+        <Scopes connection={connection} provider={provider} />
+        {!ended && <Subscriptions subscriptions={connection.subscriptions} />}
+      </div>
+      {!ended && (
+        <div className="connection-actions">
+          {connection.status !== 'active' && own && (
+            <button
+              type="button"
+              onClick={props.onConnect}
+              disabled={props.busy}
+              aria-label={`Connect ${connection.account_label} again`}
+            >
+              Connect again
+            </button>
+          )}
+          <Disconnect id={connection.id} account={connection.account_label} provider={label} />
+        </div>
+      )}
+    </li>
+  )
+}
+
+function Subscriptions({ subscriptions }: { subscriptions: readonly SubscriptionView[] }): ReactNode {
+  return (
+    <div className="facts">
+      <h4>Notifications</h4>
+      {subscriptions.length === 0 && <p className="muted">None: nothing that was allowed sends any.</p>}
+      <ul className="subscriptions">
+        {subscriptions.map((one) => (
+          <li key={one.id}>
+            <span className="subscription-kind">{one.kind}</span>
+            <Pill {...explainSubscription(one.state)} />
+            <span className="muted">
+              {one.state === 'active' && one.expires_at !== null && (
+                <>
+                  until <Moment at={one.expires_at} far />
+                </>
+              )}
+              {one.failure_code !== null && one.state !== 'active' && <code>{one.failure_code}</code>}
+            </span>
+            <span className="muted subscription-last">
+              {one.last_notification_at === null ? (
+                'Nothing received yet'
+              ) : (
+                <>
+                  Last received <Moment at={one.last_notification_at} />
+                </>
+              )}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </div>
+  )
+}

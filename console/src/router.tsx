@@ -1,0 +1,63 @@
+/**
+ * The console's own router: history, links, titles, and the focus that follows the page. Knows no page's content.
+ */
+import {
+  type ComponentProps,
+  type MouseEvent,
+  type ReactNode,
+  useEffect,
+  useRef,
+  useSyncExternalStore,
+} from 'react'
+import { pageOf, titleOf } from './routes.ts'
+
+const listeners = new Set<() => void>()
+const announce = (): void => {
+  for (const listener of listeners) listener()
+}
+const subscribe = (listener: () => void): (() => void) => {
+  listeners.add(listener)
+  window.addEventListener('popstate', listener)
+  return () => {
+    listeners.delete(listener)
+    window.removeEventListener('popstate', listener)
+  }
+}
+
+export function usePath(): string {
+  return useSyncExternalStore(subscribe, () => window.location.pathname)
+}
+
+export function navigate(path: string): void {
+  window.history.pushState(null, '', path)
+  announce()
+}
+
+/** A link that stays in the page, unless the person asks the browser for something else. */
+export function Link({ to, ...rest }: { to: string; children: ReactNode } & ComponentProps<'a'>): ReactNode {
+  const follow = (event: MouseEvent): void => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+    event.preventDefault()
+    navigate(to)
+  }
+  return <a {...rest} href={to} onClick={follow} />
+}
+
+/** Title, scroll and focus after a change of page: the heading is focused, so that screen readers begin there. */
+export function usePageChange(path: string): void {
+  const first = useRef(true)
+  useEffect(() => {
+    document.title = titleOf(pageOf(path))
+    if (first.current) {
+      first.current = false
+      return
+    }
+    window.scrollTo(0, 0)
+    document.querySelector<HTMLElement>('main h1')?.focus()
+  }, [path])
+}
+
+/** The one heading of a page: what focus moves to. */
+export function PageHeading({ children }: { children: ReactNode }): ReactNode {
+  return <h1 tabIndex={-1}>{children}</h1>
+}
