@@ -45,7 +45,7 @@ export async function benchIngest(say: (line: string) => void): Promise<IngestRe
         path: seeded.path,
         connections: CONNECTIONS,
         seconds,
-        body: () => seeded.notification((n += 1)),
+        body: () => seeded.notification(n++),
       })
     const ceiling = (seconds: number) =>
       runLoad({
@@ -54,7 +54,7 @@ export async function benchIngest(say: (line: string) => void): Promise<IngestRe
         connections: CONNECTIONS,
         seconds,
         headers: { 'x-signature': '00'.repeat(32) },
-        body: () => seeded.notification((n += 1)),
+        body: () => seeded.notification(n++),
       })
 
     say('warming up')

@@ -48,12 +48,18 @@ type Run = (query: { text: string; values: unknown[]; name?: string }) => Promis
 
 function reader(run: Run): Db {
   return {
-    rows: async <R extends object>(query: Sql) => (await run(asQuery(query))).rows as R[],
-    one: async <R extends object>(query: Sql) => (await run(asQuery(query))).rows[0] as R | undefined,
+    rows: async <R extends object>(query: Sql, prepared?: string) =>
+      (await run(asQuery(query, prepared))).rows as R[],
+    one: async <R extends object>(query: Sql, prepared?: string) =>
+      (await run(asQuery(query, prepared))).rows[0] as R | undefined,
   }
 }
 
-const asQuery = (query: Sql) => ({ text: query.text, values: query.values as unknown[] })
+const asQuery = (query: Sql, name?: string) => ({
+  text: query.text,
+  values: query.values as unknown[],
+  ...(name === undefined ? {} : { name }),
+})
 
 async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promise<T>): Promise<T> {
   const client = await pool.connect()

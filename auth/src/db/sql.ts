@@ -8,9 +8,10 @@ export const sql = sqlTag
 export { empty, join, raw, type Sql }
 
 export interface Db {
-  rows<R extends object>(query: Sql): Promise<R[]>
+  /** @param prepared name of a statement whose text never changes: parsed once and planned once for each connection */
+  rows<R extends object>(query: Sql, prepared?: string): Promise<R[]>
   /** The first row, if any. */
-  one<R extends object>(query: Sql): Promise<R | undefined>
+  one<R extends object>(query: Sql, prepared?: string): Promise<R | undefined>
 }
 
 export interface Transaction extends Db {

@@ -60,7 +60,8 @@ const column = <R, K extends keyof R>(rows: readonly R[], key: K): R[K][] => row
 
 export async function insertRecording(db: Db, revision: string, r: Recording): Promise<Recorded> {
   const { notifications: n, events: e, deliveries: d } = r
-  const row = await db.one<{ revision: string; events: string[] | null; deliveries: string }>(sql`
+  const row = await db.one<{ revision: string; events: string[] | null; deliveries: string }>(
+    sql`
     with now as (
       select revision from auth.rule_revision
     ), told as (
@@ -99,7 +100,9 @@ export async function insertRecording(db: Db, revision: string, r: Recording): P
        where t.event_id in (select id from fresh)
       returning 1
     )
-    select (select revision from now) as revision, (select array_agg(id) from stored) as events, (select count(*) from sent) as deliveries`)
+    select (select revision from now) as revision, (select array_agg(id) from stored) as events, (select count(*) from sent) as deliveries`,
+    'record',
+  )
   if (row === undefined)
     throw Object.assign(new Error('the rule revision is missing'), { code: 'no_rule_revision', safe: true })
   return { revision: row.revision, events: row.events ?? [], deliveries: Number(row.deliveries) }
