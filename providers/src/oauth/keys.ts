@@ -27,6 +27,8 @@ const REFETCH_PAUSE_MS = 30 * 1000
 const REFETCH_PAUSE_WITHOUT_KEYS_MS = 2 * 1000
 const FETCH_DEADLINE_MS = 5 * 1000
 const KEY_LIMIT = 64
+/** RFC 7518 §3.3: 2,048 bits or more. */
+const SHORTEST_MODULUS_BYTES = 256
 
 type Keys = ReadonlyMap<string, { readonly key: CryptoKey; readonly issuer: string | undefined }>
 
@@ -87,10 +89,12 @@ async function fetchKeys(host: Host, url: string): Promise<Keys | undefined> {
 async function importRsaKey(entry: Json): Promise<CryptoKey | undefined> {
   if (!isObject(entry) || entry.kty !== 'RSA' || (entry.use ?? 'sig') !== 'sig') return undefined
   if ((entry.alg ?? 'RS256') !== 'RS256') return undefined
+  const modulus = textMember(entry, 'n') ?? ''
+  if (Buffer.from(modulus, 'base64url').length < SHORTEST_MODULUS_BYTES) return undefined
   const jwk: JWK = {
     kty: 'RSA',
     alg: 'RS256',
-    n: textMember(entry, 'n') ?? '',
+    n: modulus,
     e: textMember(entry, 'e') ?? '',
   }
   try {

@@ -35,11 +35,11 @@ export function readHostileJson(bytes: Uint8Array): JsonReading {
   } catch {
     return { kind: 'bad', reason: 'bad_utf8' }
   }
-  const scan = scanJson(text)
-  if (typeof scan === 'string') return { kind: 'bad', reason: scan }
+  const reason = objectionTo(text)
+  if (reason !== undefined) return { kind: 'bad', reason }
   try {
     const value = JSON.parse(text) as Json
-    return { kind: 'json', value: scan.loneSurrogates ? wellFormed(value) : value, text }
+    return { kind: 'json', value: SURROGATE_ESCAPE.test(text) ? wellFormed(value) : value, text }
   } catch {
     return { kind: 'bad', reason: 'bad_json' }
   }
@@ -67,11 +67,10 @@ export function textMember(value: Json | undefined, name: string): string | unde
  * The pass before the parser. It need not judge grammar (JSON.parse does): it only has to agree with it about
  * where strings, keys, numbers and brackets are whenever the text is valid.
  */
-function scanJson(text: string): BadJsonReason | { readonly loneSurrogates: boolean } {
+function objectionTo(text: string): BadJsonReason | undefined {
   const levels: (Set<string> | null | undefined)[] = []
   let keyExpected = false
   let keys = 0
-  let loneSurrogates = false
   let at = 0
   while (at < text.length) {
     const unit = text.charCodeAt(at)
@@ -88,8 +87,6 @@ function scanJson(text: string): BadJsonReason | { readonly loneSurrogates: bool
         if (seen.has(key)) return 'duplicate_key'
         seen.add(key)
         levels[levels.length - 1] = seen
-      } else if (!loneSurrogates && mayHoldSurrogate(text, at, end)) {
-        loneSurrogates = true
       }
       at = end + 1
     } else if (unit === OPEN_OBJECT || unit === OPEN_ARRAY) {
@@ -113,7 +110,7 @@ function scanJson(text: string): BadJsonReason | { readonly loneSurrogates: bool
       at += 1
     }
   }
-  return { loneSurrogates }
+  return undefined
 }
 
 const QUOTE = 0x22
@@ -154,10 +151,7 @@ function keyOf(text: string, start: number, end: number): string | undefined {
 }
 
 /** Strict UTF-8 has no surrogates of its own, so a lone one can only come from an escape: `\ud800`. */
-function mayHoldSurrogate(text: string, start: number, end: number): boolean {
-  const found = text.indexOf('\\', start)
-  return found !== -1 && found < end && /\\u[dD][89a-fA-F]/.test(text.slice(found, end))
-}
+const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/
 
 /** At most 64 levels deep, so recursion is safe. Keys are well formed already. */
 function wellFormed(value: Json): Json {
