@@ -64,7 +64,10 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 async function showStack(stack: Stack, tookMs: number): Promise<void> {
-  const here = (path: string) => relative(process.cwd(), path) || '.'
+  const here = (path: string) => {
+    const short = relative(process.cwd(), path)
+    return short === '' || short.startsWith('..') ? path : short
+  }
   const simulated = [
     ['Microsoft', stack.urls.microsoft],
     ['Google', stack.urls.google],
