@@ -12,7 +12,7 @@ export function Header({ session, page }: { session: Session | undefined; page: 
   return (
     <header className="frame">
       <div className="frame-row">
-        <Link className="brand" to="/connections">
+        <Link className="brand" to="/connections" aria-label="Flovify Connect">
           <Mark />
           <span>Flovify Connect</span>
         </Link>

@@ -52,12 +52,27 @@ export function usePageChange(path: string): void {
       first.current = false
       return
     }
+    moved = true
     window.scrollTo(0, 0)
     document.querySelector<HTMLElement>('main h1')?.focus()
   }, [path])
 }
 
-/** The one heading of a page: what focus moves to. */
+/** After the first change of page; on arrival the browser places the focus itself. */
+let moved = false
+
+/**
+ * The one heading of a page: what focus moves to. When a heading is replaced, because what was loading has come, the
+ * focus that was lost with it comes back.
+ */
 export function PageHeading({ children }: { children: ReactNode }): ReactNode {
-  return <h1 tabIndex={-1}>{children}</h1>
+  const heading = useRef<HTMLHeadingElement>(null)
+  useEffect(() => {
+    if (moved && document.activeElement === document.body) heading.current?.focus({ preventScroll: true })
+  }, [])
+  return (
+    <h1 tabIndex={-1} ref={heading}>
+      {children}
+    </h1>
+  )
 }

@@ -21,6 +21,11 @@ export function shortTime(time: Date, now: Date): string {
   return time.toDateString() === now.toDateString() ? CLOCK.format(time) : DAY.format(time)
 }
 
+/** `Nov 23, 14:03`, also today: for what does not change by the second. */
+export function dayTime(time: Date): string {
+  return DAY.format(time)
+}
+
 export function fullTime(time: Date): string {
   return FULL.format(time)
 }

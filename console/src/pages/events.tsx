@@ -83,7 +83,7 @@ function EventRow({ event, provider }: { event: EventView; provider: string }): 
         <ProviderIcon id={event.provider} label={provider} />
         <span className="event-what">
           <strong>{nameEvent(event.type)}</strong>
-          <code>{event.type}</code>
+          {nameEvent(event.type) !== event.type && <code>{event.type}</code>}
         </span>
         <span className="event-who">
           <span>{event.account_label ?? 'No account'}</span>

@@ -28,7 +28,7 @@ export function ConnectionCard(props: {
         <div className="grow">
           <h3>{connection.account_label}</h3>
           <p className="muted">
-            {label} · connected <Moment at={connection.created_at} />
+            {label} · connected <Moment at={connection.created_at} day />
             {session.role === 'admin' && ` · ${own ? 'yours' : `user ${connection.user_id ?? 'deleted'}`}`}
           </p>
         </div>
@@ -56,7 +56,7 @@ export function ConnectionCard(props: {
               type="button"
               onClick={props.onConnect}
               disabled={props.busy}
-              aria-label={`Connect ${connection.account_label} again`}
+              aria-label={`Connect again: ${connection.account_label}`}
             >
               Connect again
             </button>
@@ -71,7 +71,7 @@ export function ConnectionCard(props: {
 function Subscriptions({ subscriptions }: { subscriptions: readonly SubscriptionView[] }): ReactNode {
   return (
     <div className="facts">
-      <h4>Notifications</h4>
+      <p className="label">Notifications</p>
       {subscriptions.length === 0 && <p className="muted">None: nothing that was allowed sends any.</p>}
       <ul className="subscriptions">
         {subscriptions.map((one) => (
@@ -81,7 +81,7 @@ function Subscriptions({ subscriptions }: { subscriptions: readonly Subscription
             <span className="muted">
               {one.state === 'active' && one.expires_at !== null && (
                 <>
-                  until <Moment at={one.expires_at} far />
+                  until <Moment at={one.expires_at} far day />
                 </>
               )}
               {one.failure_code !== null && one.state !== 'active' && <code>{one.failure_code}</code>}
@@ -91,7 +91,7 @@ function Subscriptions({ subscriptions }: { subscriptions: readonly Subscription
                 'Nothing received yet'
               ) : (
                 <>
-                  Last received <Moment at={one.last_notification_at} />
+                  Last received <Moment at={one.last_notification_at} far />
                 </>
               )}
             </span>

@@ -20,7 +20,7 @@ const PATHS = {
   good: 'm4.6 8.2 2.3 2.3 4.5-4.8',
   bad: 'm5.5 5.5 5 5m0-5-5 5',
   warn: 'M8 4.5v4.2m0 2.6v.1',
-  busy: 'M8 4.8V8l2.2 1.6',
+  busy: 'M4.6 8h.01M8 8h.01M11.4 8h.01',
   calm: 'M5 8h6',
 } as const
 

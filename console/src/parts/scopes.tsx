@@ -12,7 +12,7 @@ export function Scopes({
 }): ReactNode {
   return (
     <div className="facts">
-      <h4>May</h4>
+      <p className="label">May</p>
       {connection.scopes_granted.length === 0 && <p className="muted">Nothing.</p>}
       <ul className="scopes">
         {connection.scopes_granted.map((scope) => (
@@ -24,7 +24,7 @@ export function Scopes({
       </ul>
       {connection.scopes_missing.length > 0 && (
         <>
-          <h4>Was not allowed</h4>
+          <p className="label">Was not allowed</p>
           <ul className="scopes scopes-missing">
             {connection.scopes_missing.map((scope) => (
               <li key={scope}>
