@@ -323,6 +323,12 @@ export function describeConformance(module: ProviderModule, fixture: ProviderFix
         5000,
       ],
       [
+        'a token type that was not asked for',
+        { status: 200, body: { token_type: 'DPoP', access_token: 'a' } },
+        'bad_token_answer',
+        5000,
+      ],
+      [
         'another token type',
         { status: 200, body: { token_type: 'mac', access_token: 'a' } },
         'bad_token_answer',

@@ -147,6 +147,11 @@ describe('Graph notifications', () => {
   it('a notification before our create call was answered belongs to the subscription in its URL', async () => {
     const young = { ...SUBSCRIPTION_A, providerSubscriptionId: undefined }
     expect((await factOf(ITEM, lookupOf(young))).subscriptionId).toBe('sub_a')
+    const nameless = graph([{ ...ITEM, subscriptionId: undefined }])
+    expect(await webhook.judge(nameless, lookupOf(young))).toMatchObject({
+      kind: 'rejected',
+      reason: 'wrong_subscription',
+    })
     const strayed = graph([ITEM], { ref: 'ref-sub_b' })
     expect(await webhook.judge(strayed, lookupOf(young, SUBSCRIPTION_B))).toMatchObject({
       kind: 'rejected',
@@ -412,6 +417,14 @@ describe('the relay form', () => {
   ]
   it.each(mutations)('WI-01 a relay with %s gets 401', async (_name, signatures, bytes) => {
     expect(await relay(signatures, bytes)).toMatchObject({ kind: 'rejected', status: 401 })
+  })
+
+  it('WI-11 a duplicated signature is counted as such', async () => {
+    expect(await relay([good, good])).toEqual({
+      kind: 'rejected',
+      status: 401,
+      reason: 'duplicate_signature',
+    })
   })
 
   it('WI-01 the header alone decides, also on a genuine ref and beside a handshake', async () => {

@@ -1,0 +1,89 @@
+/**
+ * The half of the provider contract that is about what arrives: a request from outside, what may be looked up while it
+ * is judged, and the verdict. Types only.
+ */
+
+/** One HTTP request from outside, byte for byte. Header names are lower-case; every occurrence is kept. */
+export interface NotificationRequest {
+  readonly method: string
+  /** The path segment behind the provider, if any: `/webhook/events/{provider}/{ref}`. */
+  readonly ref: string | undefined
+  readonly query: readonly (readonly [string, string])[]
+  readonly headers: Readonly<Record<string, readonly string[]>>
+  readonly body: Buffer
+}
+
+/** A subscription of ours that a notification proved to belong to. */
+export interface KnownSubscription {
+  readonly id: string
+  readonly connectionId: string
+  /** Empty until the provider's answer to our create call is stored. */
+  readonly providerSubscriptionId: string | undefined
+  /** Account of the connection, as in `Account.key`. */
+  readonly accountKey: string
+  readonly tenant: string | undefined
+}
+
+/** What a provider may look up while it judges. The first function does no I/O; the others are cached and bounded. */
+export interface Lookup {
+  /** Checks the MAC of a `ref`. @returns our subscription id, or undefined for a forgery. */
+  genuineRef(ref: string): string | undefined
+  /** Checks the MAC of a clientState or channel token, then finds the one subscription whose stored hash it matches. */
+  byChannelSecret(presented: string): Promise<KnownSubscription | undefined>
+  /** Connections of this provider whose `Account.address` equals `address` (lower-case) and that are subscribed. */
+  byAddress(
+    address: string,
+  ): Promise<readonly { readonly connectionId: string; readonly subscriptionId: string }[]>
+}
+
+export interface ProviderWebhook {
+  /** Whether GET is served too (Dropbox). */
+  readonly methods: readonly ('GET' | 'POST')[]
+  /** Largest body in bytes; larger is 413. */
+  readonly bodyLimitBytes: number
+  /** Total: every request ends in a verdict; without a secret it is `rejected`. Never throws for anything in the request. */
+  judge(request: NotificationRequest, lookup: Lookup): Promise<Verdict>
+}
+
+export type Verdict =
+  /** A request that only proves that we own the URL. The answer is text/plain. */
+  | { readonly kind: 'handshake'; readonly body: string }
+  /** Not genuine. The reason is counted, never told. `status` is what this provider needs (Graph items: 202). */
+  | { readonly kind: 'rejected'; readonly status: number; readonly reason: RejectionReason }
+  /** Cannot be judged now (keys unreachable): 503, so that the provider repeats it. */
+  | { readonly kind: 'unavailable'; readonly reason: string }
+  /** Genuine, wholly or in part. `status` is sent after the commit. */
+  | {
+      readonly kind: 'verified'
+      readonly status: number
+      /** JSON body of the answer, e.g. `{"status":"ok"}`; absent: empty body. */
+      readonly answer?: string
+      readonly facts: readonly Fact[]
+      /** Items of the same request that were not genuine; counted. */
+      readonly rejected: readonly RejectionReason[]
+    }
+
+/** A fixed word, used as a metric label: `bad_ref`, `bad_client_state`, `no_token`, `wrong_audience`, `bad_body` … */
+export type RejectionReason = string
+
+/** One thing that a genuine notification says. */
+export interface Fact {
+  /** Absent only for relays: an event without a connection. */
+  readonly connectionId: string | undefined
+  readonly subscriptionId: string | undefined
+  /** Type without prefix: `mail.mailbox.v1.notified`. */
+  readonly type: string
+  /** The provider's own type: `Microsoft.Graph.MessageCreated`. */
+  readonly originType: string
+  /** CloudEvents subject: `messages/<id>`; absent when the provider names none. */
+  readonly subject: string | undefined
+  /** The provider's own identity of this item, for exact dedupe. Absent: always new. */
+  readonly identity: string | undefined
+  /** Provider time of the change, if it names one. */
+  readonly time: Date | undefined
+  /** CloudEvents `data`; no token, no clientState. Plain JSON. */
+  readonly data: JsonObject
+}
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
+export type JsonObject = { readonly [key: string]: Json }
