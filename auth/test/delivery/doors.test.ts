@@ -1,0 +1,241 @@
+import type { FastifyInstance } from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sql } from '../../src/db/sql.ts'
+import { openDestinations } from '../../src/delivery/destinations.ts'
+import { openEgress } from '../../src/delivery/egress.ts'
+import { openHistory } from '../../src/delivery/history-store.ts'
+import { deliveryRoutes } from '../../src/http/delivery-routes.ts'
+import { destinationRoutes } from '../../src/http/destination-routes.ts'
+import { eventRoutes } from '../../src/http/event-routes.ts'
+import { buildInternalServer } from '../../src/http/internal-server.ts'
+import type { Caller } from '../../src/http/route.ts'
+import { ruleRoutes } from '../../src/http/rule-routes.ts'
+import { newId } from '../../src/platform/ids.ts'
+import { openMetrics } from '../../src/platform/metrics.ts'
+import { openRuleBook } from '../../src/routing/rule-book.ts'
+import { openRules } from '../../src/routing/rules.ts'
+import { type TestDatabase, testDatabase } from '../database.ts'
+import { addDelivery, addDestination, addEvent, capturedLog, vault } from './world.ts'
+
+const SERVICE = 'service-secret-of-at-least-32-characters'
+const callers: Record<string, Caller> = {
+  admin: { userId: '1', role: 'admin', familyId: 'f1', email: 'admin@example.com' },
+  alice: { userId: '2', role: 'user', familyId: 'f2', email: 'alice@example.com' },
+}
+const egress = openEgress({
+  allow: [{ host: '127.0.0.1', port: 4100, pathPrefix: '/hook' }],
+  lookup: async () => [{ address: '93.184.215.14', family: 4 }],
+})
+let t: TestDatabase
+let app: FastifyInstance
+let production: FastifyInstance
+
+beforeAll(async () => {
+  t = await testDatabase()
+  const book = await openRuleBook(t.db)
+  const rules = openRules({ db: t.db, book })
+  const destinations = openDestinations({
+    db: t.db,
+    vault,
+    egress,
+    rules: { disableFor: rules.disableFor, ensureEverything: rules.ensureEverything, reload: book.reload },
+  })
+  const history = openHistory(t.db)
+  const build = (local: boolean) =>
+    buildInternalServer({
+      routes: [
+        ...destinationRoutes({ destinations, local }),
+        ...ruleRoutes({ rules }),
+        ...eventRoutes({ history }),
+        ...deliveryRoutes({ history }),
+      ],
+      serviceSecret: SERVICE,
+      version: '0',
+      session: async (token) => callers[token],
+      metrics: openMetrics(),
+      log: capturedLog().log,
+    })
+  app = await build(true)
+  production = await build(false)
+})
+afterAll(async () => {
+  await app.close()
+  await production.close()
+  await egress.close()
+  await t.close()
+})
+
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
+async function call(method: Method, url: string, as?: string, body?: object, server = app) {
+  const response = await server.inject({
+    method,
+    url,
+    headers: { 'x-service-token': SERVICE, ...(as === undefined ? {} : { 'x-session-token': as }) },
+    ...(body === undefined ? {} : { payload: body }),
+  })
+  return { status: response.statusCode, body: response.body === '' ? undefined : response.json() }
+}
+
+describe('the doors of destinations and rules', () => {
+  test('create, list and delete; the secret is shown once', async () => {
+    const made = await call('POST', '/internal/destinations', 'admin', {
+      name: 'hook',
+      url: 'https://hook.example/in',
+      concurrency: 3,
+    })
+    expect(made.status).toBe(201)
+    expect(made.body).toEqual({
+      id: expect.stringMatching(/^dst_/),
+      name: 'hook',
+      url: 'https://hook.example/in',
+      secret: expect.stringMatching(/^whsec_/),
+    })
+    const rule = await call('POST', '/internal/rules', 'admin', {
+      name: 'mail',
+      destination_id: made.body.id,
+      types: ['mail.*'],
+    })
+    expect(rule).toEqual({
+      status: 201,
+      body: {
+        id: expect.stringMatching(/^rul_/),
+        name: 'mail',
+        destination_id: made.body.id,
+        types: ['mail.*'],
+        providers: [],
+        connections: [],
+      },
+    })
+    expect((await call('GET', '/internal/rules', 'admin')).body).toEqual({ items: [rule.body] })
+    expect((await call('GET', '/internal/destinations', 'admin')).body).toEqual({
+      items: [
+        {
+          id: made.body.id,
+          name: 'hook',
+          url: 'https://hook.example/in',
+          concurrency: 3,
+          rate_per_second: null,
+          timeout_ms: 15_000,
+        },
+      ],
+    })
+    expect((await call('DELETE', `/internal/destinations/${made.body.id}`, 'admin')).status).toBe(204)
+    expect((await call('GET', '/internal/rules', 'admin')).body).toEqual({ items: [] })
+    expect((await call('DELETE', `/internal/rules/${rule.body.id}`, 'admin')).status).toBe(204)
+    expect((await call('DELETE', `/internal/rules/${rule.body.id}`, 'admin')).status).toBe(404)
+  })
+
+  test('DO-01 a destination that the guard refuses is a 422 with one fixed sentence', async () => {
+    for (const url of [
+      'http://169.254.169.254/',
+      'https://2130706433/',
+      'ftp://x/',
+      'https://u:p@h.example/',
+      'x',
+    ]) {
+      const refused = await call('POST', '/internal/destinations', 'admin', { name: 'n', url })
+      expect(refused, url).toMatchObject({ status: 422, body: { error: 'egress_refused' } })
+      expect(JSON.stringify(refused.body)).not.toContain('169.254')
+    }
+  })
+
+  test.each([
+    ['POST', '/internal/destinations', { name: 'n\u0000', url: 'https://hook.example/' }],
+    ['POST', '/internal/destinations', { name: '', url: 'https://hook.example/' }],
+    ['POST', '/internal/destinations', { name: 'n', url: 'https://hook.example/', extra: 1 }],
+    ['POST', '/internal/destinations', { name: 'n', url: 'https://hook.example/', concurrency: '3' }],
+    ['POST', '/internal/destinations', { name: 'n', url: 'https://hook.example/', timeout_ms: 99 }],
+    ['POST', '/internal/rules', { name: 'n' }],
+    ['POST', '/internal/rules', { name: 'n', destination_id: newId('dst'), types: ['MAIL'] }],
+    ['POST', '/internal/rules', { name: 'n', destination_id: newId('dst'), connections: ['con_x'] }],
+  ] as const)('%s %s with %j is a 400', async (method, url, body) => {
+    expect((await call(method, url, 'admin', body)).status).toBe(400)
+  })
+
+  test('a rule for an unknown destination or with an unreadable pattern is a 422', async () => {
+    const destination = await addDestination(t.db)
+    const rule = (destination_id: string, types: string[]) =>
+      call('POST', '/internal/rules', 'admin', { name: 'n', destination_id, types })
+    expect((await rule(newId('dst'), [])).body.error).toBe('unknown_destination')
+    expect((await rule('nonsense', [])).body.error).toBe('unknown_destination')
+    expect((await rule(destination, ['mail.v1.x'])).body.error).toBe('invalid_pattern')
+  })
+
+  test('IA-05 only an admin gets past any of them', async () => {
+    const id = await addDestination(t.db)
+    const doors = [
+      ['GET', '/internal/destinations'],
+      ['POST', '/internal/destinations', { name: 'n', url: 'https://hook.example/' }],
+      ['DELETE', `/internal/destinations/${id}`],
+      ['GET', '/internal/rules'],
+      ['POST', '/internal/rules', { name: 'n', destination_id: id }],
+      ['DELETE', `/internal/rules/${newId('rul')}`],
+    ] as const
+    for (const [method, url, body] of doors) {
+      expect((await call(method, url, 'alice', body)).status, `${method} ${url}`).toBe(403)
+      expect((await call(method, url, 'nobody', body)).status, `${method} ${url}`).toBe(401)
+      expect((await call(method, url, undefined, body)).status, `${method} ${url}`).toBe(401)
+    }
+    expect(await t.db.one(sql`select deleted_at from auth.destinations where id = ${id}`)).toEqual({
+      deleted_at: null,
+    })
+  })
+
+  test('the local destination is the same each time, and has no door outside local mode', async () => {
+    const body = { url: 'http://127.0.0.1:4100/hook', name: 'receiver' }
+    const first = await call('PUT', '/internal/local/destination', undefined, body)
+    expect(first).toMatchObject({ status: 200, body: { secret: expect.stringMatching(/^whsec_/) } })
+    expect(await call('PUT', '/internal/local/destination', undefined, body)).toEqual(first)
+    expect((await call('PUT', '/internal/local/destination', undefined, body, production)).status).toBe(404)
+    expect(
+      (await call('PUT', '/internal/local/destination', undefined, { ...body, url: 'http://127.0.0.1:1/' }))
+        .status,
+    ).toBe(422)
+  })
+})
+
+describe('the doors of events and deliveries', () => {
+  test('IA-05 foreign and unknown ids are the same 404, and lists hold only what one owns', async () => {
+    const destination = await addDestination(t.db)
+    const mine = await addEvent(t.db, { ownerId: '2' })
+    const foreign = await addEvent(t.db, { ownerId: '3' })
+    const foreignDelivery = await addDelivery(t.db, destination, foreign)
+    const myDelivery = await addDelivery(t.db, destination, mine)
+    const unknown = await call('GET', `/internal/events/${newId('evt')}`, 'alice')
+    expect(unknown.status).toBe(404)
+    for (const id of [foreign.id, 'evt_x', '%00', `${foreign.id}%27`])
+      expect(await call('GET', `/internal/events/${id}`, 'alice'), id).toEqual(unknown)
+    for (const id of [foreignDelivery, newId('dlv'), '%00'])
+      expect((await call('GET', `/internal/deliveries/${id}`, 'alice')).status, id).toBe(404)
+    expect((await call('GET', `/internal/deliveries/${myDelivery}`, 'alice')).body.id).toBe(myDelivery)
+    expect((await call('GET', `/internal/deliveries/${foreignDelivery}`, 'admin')).status).toBe(200)
+    const list = await call('GET', '/internal/events', 'alice')
+    expect(list.body.items.map((item: { id: string }) => item.id)).toEqual([mine.id])
+    expect((await call('GET', `/internal/events?after=${foreign.id}`, 'alice')).status).toBe(400)
+    const detail = await call('GET', `/internal/events/${mine.id}`, 'alice')
+    expect(detail.body).toMatchObject({
+      id: mine.id,
+      payload: `{"id":"${mine.id}"}`,
+      deliveries: [{ id: myDelivery }],
+    })
+  })
+
+  test('pages by cursor and after, and refuses limits and cursors that are none', async () => {
+    await t.db.rows(sql`truncate auth.events, auth.deliveries`)
+    const events = []
+    for (let i = 0; i < 5; i += 1)
+      events.push(await addEvent(t.db, { at: new Date(Date.now() - 60_000 - i * 1_000) }))
+    const first = await call('GET', '/internal/events?limit=3', 'admin')
+    expect(first.body.items).toHaveLength(3)
+    const second = await call('GET', `/internal/events?limit=3&cursor=${first.body.next_cursor}`, 'admin')
+    expect(second.body.items).toHaveLength(2)
+    expect(second.body.next_cursor).toBeUndefined()
+    const newer = await call('GET', `/internal/events?after=${events[2]?.id}`, 'admin')
+    expect(newer.body.items).toHaveLength(2)
+    expect(
+      (await call('GET', `/internal/events?after=${first.body.head_cursor}`, 'admin')).body.items,
+    ).toEqual([])
+    for (const query of ['limit=0', 'limit=101', 'limit=x', 'cursor=x', 'after=x', 'other=1', 'cursor=%00'])
+      expect((await call('GET', `/internal/events?${query}`, 'admin')).status, query).toBe(400)
+  })
+})

@@ -1,0 +1,311 @@
+import { randomUUID } from 'node:crypto'
+import { Webhook } from 'standardwebhooks'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { sql } from '../../src/db/sql.ts'
+import { type Egress, openEgress } from '../../src/delivery/egress.ts'
+import { newSigningSecret } from '../../src/delivery/signature.ts'
+import { claimDueDeliveries } from '../../src/delivery/store.ts'
+import { deliveryWork } from '../../src/delivery/work.ts'
+import { openMetrics } from '../../src/platform/metrics.ts'
+import { openWorker } from '../../src/work/work.ts'
+import { type TestDatabase, testDatabase } from '../database.ts'
+import { type Receiver, startReceiver } from './receiver.ts'
+import {
+  addBacklog,
+  addDelivery,
+  addDestination,
+  addEvent,
+  capturedLog,
+  moveClock,
+  systemClock,
+  vault,
+} from './world.ts'
+
+let t: TestDatabase
+let receiver: Receiver
+let egress: Egress
+beforeAll(async () => {
+  t = await testDatabase()
+})
+afterAll(() => t.close())
+beforeEach(async () => {
+  await t.db.rows(
+    sql`truncate auth.deliveries, auth.delivery_outcomes, auth.attempts, auth.rules, auth.destinations`,
+  )
+  receiver = await startReceiver()
+  egress = openEgress({ allow: [{ host: '127.0.0.1', port: receiver.port, pathPrefix: '/hook' }] })
+})
+afterEach(async () => {
+  await egress.close()
+  await receiver.close()
+  await moveClock(t.db, clock, 0)
+})
+
+const clock = systemClock()
+const { log, lines } = capturedLog()
+const kind = () =>
+  deliveryWork({
+    db: t.db,
+    vault,
+    egress,
+    clock,
+    metrics: openMetrics(),
+    log,
+    version: '1.2.3',
+    random: () => 0.5,
+  })
+/** Claims what is due and runs it, as the worker's loop does. */
+async function runDue(): Promise<number> {
+  const work = kind()
+  const rows = await work.claim(t.db, { id: randomUUID(), seconds: 30, limit: 100 })
+  await Promise.all(rows.map((row) => work.run(row, new AbortController().signal)))
+  return rows.length
+}
+const makeDue = () =>
+  t.db.rows(sql`update auth.deliveries set due_at = auth.clock() where due_at is not null`)
+const delivery = (id: string) => t.db.one(sql`select * from auth.deliveries where id = ${id}`)
+const outcome = (id: string) => t.db.one(sql`select * from auth.delivery_outcomes where id = ${id}`)
+const attempts = (id: string) =>
+  t.db.rows<{ number: number; outcome: string; status: number | null; error: string | null }>(
+    sql`select number, outcome, status, error from auth.attempts where delivery_id = ${id} order by number`,
+  )
+
+describe('a delivery', () => {
+  test('DO-04 carries the stored bytes and headers that the standardwebhooks package verifies', async () => {
+    const secret = newSigningSecret()
+    const here = await addDestination(t.db, { url: receiver.url, secret })
+    const data = Buffer.from('{ "id":"x",\t"data":{"text":"Grüße \\u0000 \u{1F600}"} }\n')
+    const event = await addEvent(t.db, { data })
+    const id = await addDelivery(t.db, here, event)
+    expect(await runDue()).toBe(1)
+    const [request] = receiver.requests
+    if (request === undefined) throw new Error('nothing arrived')
+    expect(request).toMatchObject({ method: 'POST', path: '/hook' })
+    expect(request.body.equals(data)).toBe(true)
+    expect(request.headers).toMatchObject({
+      'content-type': 'application/cloudevents+json; charset=utf-8',
+      'user-agent': 'FlovifyConnect/1.2.3',
+      'content-length': String(data.length),
+      'webhook-id': event.id,
+    })
+    const headers = {
+      'webhook-id': String(request.headers['webhook-id']),
+      'webhook-timestamp': String(request.headers['webhook-timestamp']),
+      'webhook-signature': String(request.headers['webhook-signature']),
+    }
+    expect(new Webhook(secret.reveal()).verify(request.body, headers)).toMatchObject({ id: 'x' })
+    expect(await delivery(id)).toBeUndefined()
+    expect(await outcome(id)).toMatchObject({ state: 'delivered', attempts: 1 })
+    expect(await attempts(id)).toEqual([{ number: 1, outcome: 'delivered', status: 204, error: null }])
+  })
+
+  test('DO-04 keeps its webhook-id over all attempts while each has a fresh timestamp that verifies', async () => {
+    const secret = newSigningSecret()
+    const here = await addDestination(t.db, { url: receiver.url, secret })
+    const event = await addEvent(t.db)
+    const id = await addDelivery(t.db, here, event)
+    receiver.answer = (_request, response) => response.writeHead(500).end('a text from outside')
+    const webhook = new Webhook(secret.reveal())
+    for (let minute = 0; minute < 4; minute += 1) {
+      await moveClock(t.db, clock, minute * 60_000)
+      if (minute === 3) receiver.answer = (_request, response) => response.writeHead(200).end()
+      await makeDue()
+      expect(await runDue()).toBe(1)
+    }
+    const stamps = receiver.requests.map((request) => Number(request.headers['webhook-timestamp']))
+    for (const [minute, request] of receiver.requests.entries()) {
+      expect(request.headers['webhook-id']).toBe(event.id)
+      webhook.verify(request.body, request.headers as Record<string, string>)
+      expect(Math.abs((stamps[minute] ?? 0) - (Date.now() / 1000 + minute * 60))).toBeLessThan(20)
+    }
+    expect(new Set(stamps).size).toBe(4)
+    expect((await attempts(id)).map((row) => row.error)).toEqual([
+      'status_500',
+      'status_500',
+      'status_500',
+      null,
+    ])
+  })
+
+  test('DO-07 is dead after the tenth failure with its reason, and never claimed again', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(503).end()
+    for (let tries = 1; tries <= 10; tries += 1) {
+      expect(await delivery(id)).toMatchObject({ state: 'open', attempts: tries - 1 })
+      await makeDue()
+      expect(await runDue()).toBe(1)
+    }
+    expect(await delivery(id)).toMatchObject({
+      state: 'dead',
+      reason: 'exhausted',
+      due_at: null,
+      lease_id: null,
+      attempts: 10,
+    })
+    expect((await attempts(id)).map((row) => row.number)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    await makeDue()
+    expect(await runDue()).toBe(0)
+    expect(receiver.requests).toHaveLength(10)
+  })
+
+  test('DO-07 the first retry is due within five seconds', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(500).end()
+    await runDue()
+    const row = await t.db.one<{ ahead: number }>(
+      sql`select extract(epoch from due_at - auth.clock())::float as ahead from auth.deliveries`,
+    )
+    expect(row?.ahead).toBeGreaterThan(0)
+    expect(row?.ahead).toBeLessThanOrEqual(5)
+  })
+
+  test('DO-07 Retry-After is honoured', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(429, { 'retry-after': '1800' }).end()
+    await runDue()
+    const row = await t.db.one<{ ahead: number }>(
+      sql`select extract(epoch from due_at - auth.clock())::float as ahead from auth.deliveries`,
+    )
+    expect(row?.ahead).toBeGreaterThan(1_780)
+    expect(row?.ahead).toBeLessThanOrEqual(1_800)
+  })
+
+  test.each([301, 302, 303, 307, 308])('DO-03 a %d is a failed attempt called redirect', async (status) => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(status, { location: '/hook/else' }).end()
+    await runDue()
+    expect(await attempts(id)).toEqual([{ number: 1, outcome: 'failed', status, error: 'redirect' }])
+    expect(receiver.requests).toHaveLength(1)
+  })
+
+  test('DO-01 a destination that the guard refuses fails as egress_refused and is tried again by the schedule', async () => {
+    const here = await addDestination(t.db, { url: `http://127.0.0.1:${receiver.port}/other` })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    await runDue()
+    expect(await attempts(id)).toEqual([
+      { number: 1, outcome: 'failed', status: null, error: 'egress_refused' },
+    ])
+    expect(await delivery(id)).toMatchObject({ state: 'open', attempts: 1 })
+    expect(receiver.connections).toBe(0)
+  })
+
+  test('a slow receiver is a timeout at the destination’s own limit', async () => {
+    const here = await addDestination(t.db, { url: receiver.url, timeoutMs: 200 })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = () => {}
+    await runDue()
+    expect(await attempts(id)).toEqual([{ number: 1, outcome: 'failed', status: null, error: 'timeout' }])
+  })
+
+  test('a secret that the vault cannot open costs a try, not the delivery, and sends nothing', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const another = await addDestination(t.db, { url: receiver.url })
+    // a swapped secret: sealed for another row
+    await t.db.rows(sql`
+      update auth.destinations d set secret = a.secret, data_key = a.data_key from auth.destinations a
+       where d.id = ${here} and a.id = ${another}`)
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    await runDue()
+    expect(await attempts(id)).toEqual([{ number: 1, outcome: 'failed', status: null, error: 'vault_error' }])
+    expect(receiver.requests).toEqual([])
+  })
+
+  test('one whose event is past retention expires; one of a deleted destination is cancelled; nothing is sent', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const gone = await addDestination(t.db, { url: receiver.url })
+    const event = await addEvent(t.db)
+    const expired = await addDelivery(t.db, here, { id: event.id, at: new Date(event.at.getTime() - 60_000) })
+    await t.db.rows(sql`update auth.destinations set deleted_at = auth.clock() where id = ${gone}`)
+    const cancelled = await addDelivery(t.db, gone, event)
+    expect(await runDue()).toBe(2)
+    expect(await outcome(expired)).toMatchObject({ state: 'expired', reason: 'event_gone', attempts: 0 })
+    expect(await outcome(cancelled)).toMatchObject({ state: 'cancelled', reason: 'destination_deleted' })
+    expect(receiver.requests).toEqual([])
+  })
+
+  test('RE-02 an answer that comes after the lease went to another settles nothing', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    const lease = { id: randomUUID(), seconds: 30, limit: 10 }
+    const [row] = await claimDueDeliveries(t.db, lease)
+    if (row === undefined) throw new Error('nothing claimed')
+    await t.db.rows(sql`update auth.deliveries set lease_id = ${randomUUID()}::uuid`)
+    await kind().run(row, new AbortController().signal)
+    expect(receiver.requests).toHaveLength(1)
+    expect(await delivery(id)).toMatchObject({ state: 'open', attempts: 0 })
+    expect(await attempts(id)).toEqual([])
+  })
+
+  test('cut off by the worker, it is left to its lease', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = () => {}
+    const work = kind()
+    const [row] = await work.claim(t.db, { id: randomUUID(), seconds: 30, limit: 10 })
+    if (row === undefined) throw new Error('nothing claimed')
+    const cut = new AbortController()
+    const running = work.run(row, cut.signal)
+    await expect.poll(() => receiver.requests.length).toBe(1)
+    cut.abort()
+    await running
+    expect(await delivery(id)).toMatchObject({ state: 'open', attempts: 0, lease_id: row.lease_id })
+    expect(await attempts(id)).toEqual([])
+  })
+
+  test('DO-09 whose worker died three times in it is dead as poison, by the worker’s own loop', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    for (let crash = 1; crash <= 3; crash += 1) {
+      expect(await claimDueDeliveries(t.db, { id: randomUUID(), seconds: 30, limit: 1 })).toHaveLength(1)
+      await t.db.rows(sql`update auth.deliveries set lease_until = auth.clock() - interval '1 second'`)
+    }
+    const worker = openWorker({ db: t.db, log, metrics: openMetrics() }, [kind()])
+    worker.start()
+    await expect.poll(() => delivery(id)).toMatchObject({ state: 'dead', reason: 'poison', due_at: null })
+    await worker.drain(1_000)
+    expect(receiver.requests).toEqual([])
+  })
+
+  test('R9 two hundred to one receiver all arrive, never more at once than its concurrency', async () => {
+    const here = await addDestination(t.db, { url: receiver.url, concurrency: 7 })
+    await addBacklog(t.db, here, 200)
+    let open = 0
+    let most = 0
+    receiver.answer = (_request, response) => {
+      open += 1
+      most = Math.max(most, open)
+      setTimeout(() => {
+        open -= 1
+        response.writeHead(200).end()
+      }, 3)
+    }
+    const worker = openWorker({ db: t.db, log, metrics: openMetrics() }, [kind()])
+    worker.start()
+    // a batch below the limit makes the loop wait; nudging is what ingest does
+    const nudging = setInterval(() => worker.nudge('deliveries'), 10)
+    await expect.poll(() => t.db.rows(sql`select 1 from auth.deliveries`), { timeout: 20_000 }).toEqual([])
+    clearInterval(nudging)
+    await worker.drain(1_000)
+    expect(receiver.requests).toHaveLength(200)
+    expect(most).toBeLessThanOrEqual(7)
+    expect(await t.db.rows(sql`select 1 from auth.delivery_outcomes where state = 'delivered'`)).toHaveLength(
+      200,
+    )
+  })
+
+  test('no text from outside and no secret gets into a log line or an attempt', async () => {
+    const secret = newSigningSecret()
+    const here = await addDestination(t.db, { url: `${receiver.url}/secret-path`, secret })
+    await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(500, 'CANARY-reason').end('CANARY-body')
+    await runDue()
+    expect(lines.length).toBeGreaterThan(0)
+    const all = lines.join('') + JSON.stringify(await t.db.rows(sql`select * from auth.attempts`))
+    for (const word of ['CANARY', 'secret-path', secret.reveal(), secret.reveal().slice(6)])
+      expect(all.includes(word), word).toBe(false)
+  })
+})
