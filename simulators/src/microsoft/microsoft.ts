@@ -1,0 +1,119 @@
+/**
+ * Puts the Microsoft simulator together: the security token service and Graph on one port. It starts and
+ * stops things and decides nothing.
+ */
+import { randomBytes } from 'node:crypto'
+import { receiveMail } from '../accounts.ts'
+import { noFaults } from '../faults.ts'
+import type { MicrosoftOptions } from '../options.ts'
+import type { Parcel } from '../postman.ts'
+import type { Provider, PushOrder, PushOutcome } from '../provider.ts'
+import { createServer, listen } from '../server.ts'
+import { decide, readAuthorizationRequest } from './authorization.ts'
+import { serveAuthorize } from './authorize.ts'
+import { serveDiscovery } from './discovery.ts'
+import { serveMail } from './mail.ts'
+import {
+  type LifecycleEvent,
+  lifecycleParcels,
+  type MicrosoftForgery,
+  mailParcels,
+  microsoftForgeries,
+  sendRaw,
+} from './notification.ts'
+import { presentSubscription } from './subscription.ts'
+import { liveSubscriptions, serveSubscriptions } from './subscriptions.ts'
+import { serveToken } from './token.ts'
+import {
+  createMicrosoftWorld,
+  findMicrosoftAccount,
+  type MicrosoftWorld,
+  mailboxOf,
+  type WorldParts,
+} from './world.ts'
+
+export interface MicrosoftProvider extends Provider {
+  name: 'microsoft'
+  sendRaw(url: string, body: string): ReturnType<typeof sendRaw>
+  sendLifecycle(account: string, event: LifecycleEvent): Promise<PushOutcome>
+}
+
+export async function startMicrosoft(
+  options: MicrosoftOptions,
+  parts: WorldParts,
+): Promise<MicrosoftProvider> {
+  const world = await createMicrosoftWorld(options, parts)
+  const server = createServer({
+    name: 'microsoft',
+    log: parts.log,
+    journal: world.journal,
+    faults: world.faults,
+  })
+  serveDiscovery(server, world)
+  serveAuthorize(server, world)
+  serveToken(server, world)
+  serveSubscriptions(server, world)
+  serveMail(server, world)
+  world.origin = await listen(server, options.port)
+  return {
+    name: 'microsoft',
+    url: world.origin,
+    server,
+    faults: world.faults,
+    journal: world.journal,
+    postman: world.postman,
+    authorize(url, decision) {
+      const segment = /^\/([^/]+)\/oauth2\/v2\.0\/authorize$/.exec(url.pathname)?.[1] ?? ''
+      const reading = readAuthorizationRequest(world, decodeURIComponent(segment), url.search.slice(1))
+      return reading.kind === 'answered' ? reading.authorization : decide(world, reading.request, decision)
+    },
+    hasAccount: (account) => findMicrosoftAccount(account) !== undefined,
+    async receiveMail(account, subject) {
+      const id = `AAMkA${randomBytes(60).toString('base64url')}=`
+      const mail = receiveMail(mailboxOf(world, account), id, subject, world.now())
+      return { mail, pushes: await deliverAll(world, mailParcels(world, account, mail, 'created', null)) }
+    },
+    push: (order) => push(world, order),
+    mailbox: (account) => mailboxOf(world, account),
+    revoke: (account) => world.tokens.revokeAccount(account),
+    rotateKeys: (drop) => world.keys.rotate(drop),
+    resetFaults: () => Object.assign(world.faults, noFaults('off')),
+    leases: () => ({
+      subscriptions: liveSubscriptions(world).map((subscription) => ({
+        account: subscription.account,
+        ...presentSubscription(subscription, options.clientId, true),
+      })),
+    }),
+    sendRaw: (url, body) => sendRaw(world, url, body),
+    async sendLifecycle(account, event) {
+      return { kind: 'sent', pushes: await deliverAll(world, lifecycleParcels(world, account, event)) }
+    },
+  }
+}
+
+/** Notifies of the newest mail again: delayed, repeated or forged. */
+async function push(world: MicrosoftWorld, order: PushOrder): Promise<PushOutcome> {
+  const forge = readForgery(order.forge)
+  if (forge === 'unknown')
+    return { kind: 'refused', reason: `forge must be of ${microsoftForgeries.join(', ')}` }
+  const mail = mailboxOf(world, order.account).mails.at(-1)
+  if (mail === undefined) return { kind: 'refused', reason: 'no mail yet in this mailbox' }
+  const parcels = mailParcels(world, order.account, mail, 'created', forge)
+  const copies = Array.from({ length: order.repeat }, () => parcels).flat()
+  if (order.delayMs > 0) {
+    return {
+      kind: 'scheduled',
+      deliveryIds: copies.map((parcel) => world.postman.deliverLater(parcel, order.delayMs)),
+    }
+  }
+  return { kind: 'sent', pushes: await deliverAll(world, copies) }
+}
+
+function deliverAll(world: MicrosoftWorld, parcels: readonly Parcel[]) {
+  return Promise.all(parcels.map((parcel) => world.postman.deliver(parcel)))
+}
+
+function readForgery(name: string | null): MicrosoftForgery | null | 'unknown' {
+  if (name === null) return null
+  return microsoftForgeries.find((forgery) => forgery === name) ?? 'unknown'
+}

@@ -1,0 +1,73 @@
+/**
+ * Access and refresh tokens that a provider has handed out, and whether each is still good.
+ * Opaque texts only; what a token says about a person stands in the id token, elsewhere.
+ */
+
+export interface HeldToken {
+  value: string
+  account: string
+  scopes: readonly string[]
+  issuedAt: number
+  expiresAt: number
+}
+
+export type TokenLookup = { kind: 'live' | 'expired' | 'revoked'; token: HeldToken } | { kind: 'unknown' }
+
+export interface TokenStore {
+  addAccess(account: string, scopes: readonly string[], lifetimeMs: number): HeldToken
+  addRefresh(account: string, scopes: readonly string[], lifetimeMs: number): HeldToken
+  findAccess(value: string): TokenLookup
+  findRefresh(value: string): TokenLookup
+  /** Ends every token of the account, as a withdrawn consent does. Returns when. */
+  revokeAccount(account: string): void
+  /** Ends the oldest live refresh tokens of the account beyond `limit`. */
+  evictOldest(account: string, limit: number): void
+}
+
+interface Entry {
+  token: HeldToken
+  revoked: boolean
+}
+
+export interface TokenMint {
+  access(): string
+  refresh(): string
+}
+
+export function createTokenStore(mint: TokenMint, now: () => number): TokenStore {
+  const access = new Map<string, Entry>()
+  const refresh = new Map<string, Entry>()
+  const add = (
+    to: Map<string, Entry>,
+    value: string,
+    account: string,
+    scopes: readonly string[],
+    lifetimeMs: number,
+  ) => {
+    const token = { value, account, scopes, issuedAt: now(), expiresAt: now() + lifetimeMs }
+    to.set(value, { token, revoked: false })
+    return token
+  }
+  const find = (from: Map<string, Entry>, value: string): TokenLookup => {
+    const entry = from.get(value)
+    if (entry === undefined) return { kind: 'unknown' }
+    if (entry.revoked) return { kind: 'revoked', token: entry.token }
+    return { kind: entry.token.expiresAt <= now() ? 'expired' : 'live', token: entry.token }
+  }
+  const ofAccount = (from: Map<string, Entry>, account: string) =>
+    [...from.values()].filter((entry) => entry.token.account === account && !entry.revoked)
+  return {
+    addAccess: (account, scopes, lifetimeMs) => add(access, mint.access(), account, scopes, lifetimeMs),
+    addRefresh: (account, scopes, lifetimeMs) => add(refresh, mint.refresh(), account, scopes, lifetimeMs),
+    findAccess: (value) => find(access, value),
+    findRefresh: (value) => find(refresh, value),
+    revokeAccount(account) {
+      for (const entry of [...ofAccount(access, account), ...ofAccount(refresh, account)])
+        entry.revoked = true
+    },
+    evictOldest(account, limit) {
+      const live = ofAccount(refresh, account)
+      for (const entry of live.slice(0, Math.max(0, live.length - limit))) entry.revoked = true
+    },
+  }
+}
