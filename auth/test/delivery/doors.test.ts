@@ -57,6 +57,7 @@ beforeAll(async () => {
     })
   app = await build(true)
   production = await build(false)
+  for (const server of [app, production]) await server.listen({ host: '127.0.0.1', port: 0 })
 })
 afterAll(async () => {
   await app.close()
@@ -67,13 +68,17 @@ afterAll(async () => {
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
 async function call(method: Method, url: string, as?: string, body?: object, server = app) {
-  const response = await server.inject({
+  const response = await fetch(`${server.listeningOrigin}${url}`, {
     method,
-    url,
-    headers: { 'x-service-token': SERVICE, ...(as === undefined ? {} : { 'x-session-token': as }) },
-    ...(body === undefined ? {} : { payload: body }),
+    headers: {
+      'x-service-token': SERVICE,
+      ...(as === undefined ? {} : { 'x-session-token': as }),
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
-  return { status: response.statusCode, body: response.body === '' ? undefined : response.json() }
+  const text = await response.text()
+  return { status: response.status, body: text === '' ? undefined : JSON.parse(text) }
 }
 
 describe('the doors of destinations and rules', () => {
