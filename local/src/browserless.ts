@@ -12,12 +12,9 @@ export interface Doors {
 }
 
 /** The simulators' answer to `/authorize`: the request that a browser would now bring to our callback. */
-interface CallbackRequest {
-  readonly method: string
-  readonly url: string
-  readonly headers?: Record<string, string>
-  readonly body?: string | null
-}
+type CallbackRequest =
+  | { readonly method: 'GET'; readonly url: string }
+  | { readonly method: 'POST'; readonly url: string; readonly contentType: string; readonly body: string }
 
 export class Browserless {
   readonly #doors: Doors
@@ -42,8 +39,10 @@ export class Browserless {
     const callback = (await this.#control('/authorize', { authUrl, account })) as CallbackRequest
     const returned = await fetch(callback.url, {
       method: callback.method,
-      ...(callback.headers !== undefined && { headers: callback.headers }),
-      ...(callback.body != null && callback.body !== '' && { body: callback.body }),
+      ...(callback.method === 'POST' && {
+        headers: { 'content-type': callback.contentType },
+        body: callback.body,
+      }),
       redirect: 'manual',
     })
     await returned.arrayBuffer()

@@ -22,8 +22,10 @@ export interface Program {
   readonly main: string
   readonly environment: Environment
   readonly logFile: string
+  /** `errors` for a program that prints a secret on its standard output. */
+  readonly logs: 'all' | 'errors'
   /** True when it serves. Asked again and again until then. */
-  readonly isReady: (log: () => string) => boolean | Promise<boolean>
+  readonly isReady: () => Promise<boolean>
   readonly readyWithinMs: number
   /** How long it may take to end after SIGTERM. */
   readonly drainMs: number
@@ -115,7 +117,7 @@ function launch(program: Program): Run {
     cwd: ROOT,
     env: { ...program.environment },
     detached: true,
-    stdio: ['ignore', output, output, 'ipc'],
+    stdio: ['ignore', program.logs === 'all' ? output : 'ignore', output, 'ipc'],
   })
   closeSync(output)
   const ended = new Promise<void>((resolve) => {
@@ -136,7 +138,7 @@ function launch(program: Program): Run {
 async function waitUntilReady(program: Program, run: Run): Promise<void> {
   for (const end = Date.now() + program.readyWithinMs; Date.now() < end; await sleep(25)) {
     if (run.isOver) throw ended(program, run, 'did not start')
-    if (await program.isReady(run.log)) return
+    if (await program.isReady()) return
   }
   throw new StartError(
     'child_not_ready',
@@ -163,9 +165,9 @@ function lastLines(log: string): string {
 }
 
 /** True when a GET is answered with 200. */
-export async function answersOk(url: string): Promise<boolean> {
+export async function answersOk(url: string, headers: Record<string, string> = {}): Promise<boolean> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2_000) })
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(2_000) })
     await response.arrayBuffer()
     return response.status === 200
   } catch {

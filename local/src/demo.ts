@@ -39,7 +39,7 @@ export async function main(): Promise<void> {
     })
     const died = stack.failed.then((failure) => Promise.reject(failure))
     died.catch(() => undefined)
-    await Promise.race([play(stack), died, stop.promise])
+    await Promise.race([play(stack, (text) => console.log(text)), died, stop.promise])
   } catch (error) {
     process.exitCode = 1
     if (error instanceof StartError) console.error(`\n${error.message}`)
@@ -51,11 +51,12 @@ export async function main(): Promise<void> {
   process.exit(process.exitCode ?? 0)
 }
 
-async function play(stack: Stack): Promise<void> {
+/** The story itself. @throws StartError `demo_incomplete` with what was missing */
+export async function play(stack: Stack, print: (text: string) => void): Promise<void> {
   const wait = waitUntil(Date.now() + PATIENCE_MS)
   const person = new Browserless(stack)
   await person.signIn(await stack.signinUrl('demo@example.com', 'admin'))
-  console.log('Signed in with the one-time link')
+  print('Signed in with the one-time link')
 
   const connected: Pick<Story, 'provider' | 'label' | 'account' | 'connectedMs' | 'subscribedMs'>[] = []
   for (const provider of stack.simulated) {
@@ -83,7 +84,7 @@ async function play(stack: Stack): Promise<void> {
     const receipt = await wait(`the receiver did not verify the delivery of ${one.label}`, async () =>
       stack.receiver.received().find((found) => found.webhookId === event.id && found.verified),
     )
-    console.log(timeline({ ...one, sentAt, event: delivered, receipt }))
+    print(timeline({ ...one, sentAt, event: delivered, receipt }))
   }
 
   await wait('not every event of the demo was delivered', async () =>
@@ -98,7 +99,7 @@ async function play(stack: Stack): Promise<void> {
       'demo_incomplete',
       `The receiver refused ${refused.length} of ${receipts.length} deliveries and missed ${missing.length} events.`,
     )
-  console.log(`\nThe receiver verified every delivery: ${receipts.length} of ${receipts.length}.`)
+  print(`\nThe receiver verified every delivery: ${receipts.length} of ${receipts.length}.`)
 }
 
 function isMailAfter(event: EventView, provider: string, sentAt: number): boolean {

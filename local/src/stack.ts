@@ -101,7 +101,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       main: 'simulators/src/main.ts',
       environment: simulatorsEnvironment(environment, parts),
       logFile: log('simulators'),
-      isReady: (written) => written().includes('"ready":true'),
+      logs: 'errors', // its first line on standard output carries the control token
+      isReady: () =>
+        answersOk(`http://127.0.0.1:${ports.control}/state`, {
+          authorization: `Bearer ${secrets.controlToken}`,
+        }),
       readyWithinMs: 30_000,
       drainMs: 5_000,
     })
@@ -127,6 +131,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       main: 'auth/src/main.ts',
       environment: authEnvironment(environment, { ports, secrets, databaseUrl: database.url }),
       logFile: log('auth'),
+      logs: 'all',
       isReady: () => answersOk(`${origins.internal}/ready`),
       readyWithinMs: 60_000,
       drainMs: 20_000,
@@ -147,6 +152,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       main: 'bff/src/main.ts',
       environment: bffEnvironment(environment, { ports, secrets }),
       logFile: log('bff'),
+      logs: 'all',
       isReady: () => answersOk(`http://127.0.0.1:${ports.bff}/healthz`),
       readyWithinMs: 30_000,
       drainMs: 12_000,

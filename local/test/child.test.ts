@@ -35,7 +35,8 @@ async function program(source: string, more: Partial<Program> = {}): Promise<Pro
     main,
     environment: {},
     logFile: join(directory, 'main.log'),
-    isReady: (log) => log().includes('ready'),
+    logs: 'all',
+    isReady: async () => (await readFile(join(directory, 'main.log'), 'utf8')).includes('ready'),
     readyWithinMs: 10_000,
     drainMs: 5_000,
     ...more,
@@ -112,11 +113,19 @@ describe('a child process', () => {
     expect(child.log()).not.toContain('"VITEST"')
   })
 
+  it('keeps the standard output of a program that prints a secret out of the log', async () => {
+    const child = await start(`console.log('canary-token'); console.error('ready'); ${serve}`, {
+      logs: 'errors',
+    })
+    expect(child.log()).toContain('ready')
+    expect(child.log()).not.toContain('canary-token')
+  })
+
   it('drains by itself when its supervisor is killed', async () => {
     const settings = await program(`console.log('pid ' + process.pid); ${serve}`)
     const supervisor = `
       import { startChild } from ${JSON.stringify(fileURLToPath(new URL('../src/child.ts', import.meta.url)))}
-      const child = await startChild({ ...${JSON.stringify(settings)}, isReady: (log) => log().includes('ready') })
+      const child = await startChild({ ...${JSON.stringify(settings)}, isReady: async () => true })
       console.log(child.pid)
       setInterval(() => undefined, 1000)
     `
@@ -125,6 +134,7 @@ describe('a child process', () => {
     })
     const [line] = await once(createInterface(parent.stdout), 'line')
     const pid = Number(line)
+    while (!(await readFile(settings.logFile, 'utf8')).includes('ready')) await sleep(25)
     expect(isRunning(pid)).toBe(true)
     parent.kill('SIGKILL')
     for (let i = 0; i < 200 && isRunning(pid); i++) await sleep(25)
