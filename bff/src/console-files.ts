@@ -9,7 +9,15 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 
 /** The console's own routes (console/src/routes.ts). Anything else is 404. */
-const PAGES = ['/', '/connections', '/events', '/events/:id', '/signin', '/auth/success', '/auth/error']
+export const PAGES = [
+  '/',
+  '/connections',
+  '/events',
+  '/events/:id',
+  '/signin',
+  '/auth/success',
+  '/auth/error',
+]
 
 const BUILT = fileURLToPath(new URL('../../console/dist', import.meta.url))
 

@@ -48,13 +48,18 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 
 /** What Auth refused, people may read: its 4xx and a failed exchange. All else means that it is not there for us. */
 function answerUpstream(error: ConnectError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const told = error.error !== 'bad_answer' && error.status >= 400 && error.status < 500
+  const told = !isOurs(error) && error.status >= 400 && error.status < 500
   if (told || (error.status === 502 && error.error === 'exchange_failed')) {
     const reason = /^[A-Za-z0-9_]{1,40}$/.test(error.reason ?? '') ? { reason: error.reason } : {}
     return reply.code(error.status).send({ error: error.error, message: error.message, ...reason })
   }
   request.log.warn({ upstream_status: error.status, error_code: error.error }, 'auth service did not serve')
   return refuse(reply, 'unavailable')
+}
+
+/** What says something about this process and not about the person: wrong service token, wrong address. */
+export function isOurs(error: ConnectError): boolean {
+  return ['bad_answer', 'service_token_required', 'too_many_failures'].includes(error.error)
 }
 
 function requestFault(error: unknown): Refusal | undefined {

@@ -4,7 +4,7 @@
  */
 import { ConnectError, type SessionView } from '@flovify/client'
 import type { Deps } from './deps.ts'
-import { refused } from './failure.ts'
+import { isOurs, refused } from './failure.ts'
 import type { Input, Reply } from './route.ts'
 
 /** Redeems a one-time link or the platform's JWT. A running session is never replaced: 409 before anything is redeemed. */
@@ -75,7 +75,7 @@ async function unless401<T>(call: () => Promise<T>): Promise<T | undefined> {
   try {
     return await call()
   } catch (error) {
-    if (error instanceof ConnectError && error.status === 401) return undefined
+    if (error instanceof ConnectError && error.status === 401 && !isOurs(error)) return undefined
     throw error
   }
 }

@@ -196,6 +196,32 @@ describe('Auth away', () => {
   })
 })
 
+describe('a wrong service token', () => {
+  test.each([
+    [401, 'service_token_required'],
+    [429, 'too_many_failures'],
+  ])('answered by %i %s is our own failure: nobody is signed out by it', async (status, error) => {
+    const body = { error, message: 'Send the header X-Service-Token.' }
+    for (const route of [
+      'GET /internal/sessions/current',
+      'DELETE /internal/sessions/current',
+      'GET /internal/events',
+    ]) {
+      world.auth.answers.set(route, () => ({ status, body }))
+    }
+    for (const [method, path] of [
+      ['GET', '/bff/session'],
+      ['GET', '/bff/events'],
+      ['DELETE', '/bff/session'],
+    ] as const) {
+      const answer = await world.ask(method, path, undefined, SIGNED_IN)
+      expect(answer.status).toBe(503)
+      expect(answer.headers['set-cookie']).toBeUndefined()
+      expect(answer.text).not.toContain('X-Service-Token')
+    }
+  })
+})
+
 describe('the log', () => {
   test('OP-01 is one JSON line for a request, with the pattern and without anything that was sent', async () => {
     world.log.length = 0

@@ -98,6 +98,8 @@ export interface Page<T> {
   items: T[]
   /** Opaque; absent on the last page. */
   next_cursor?: string
+  /** Of a list that grows: for `after`, to ask for what is newer than this answer. */
+  head_cursor?: string
 }
 
 /** Every error of every API has this body. `message` says what to do; it never repeats input. */
@@ -153,7 +155,7 @@ export interface EventQuery {
   limit?: number
   /** From `next_cursor`: older events. */
   cursor?: string
-  /** An event id: only newer events. */
+  /** An event id, or `head_cursor` of an earlier answer: only newer events. */
   after?: string
 }
 

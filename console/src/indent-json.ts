@@ -11,13 +11,13 @@ export function indentJson(text: string): string {
   for (const [index, part] of parts.entries()) {
     if (part === '}' || part === ']') {
       depth -= 1
-      out += /[{[]/.test(parts[index - 1] ?? '') ? part : line() + part
+      out += /^[{[]$/.test(parts[index - 1] ?? '') ? part : line() + part
       continue
     }
     out += part
     if (part === '{' || part === '[') {
       depth += 1
-      if (!/[}\]]/.test(parts[index + 1] ?? '')) out += line()
+      if (!/^[}\]]$/.test(parts[index + 1] ?? '')) out += line()
     } else if (part === ',') out += line()
     else if (part === ':') out += ' '
   }
