@@ -61,7 +61,7 @@ export function jsonOf(answer: HttpAnswer): Json | undefined {
 }
 
 /**
- * RFC 9110 §10.2.3; Graph sends fractions of a second. @returns whole seconds from 0 to 3600, or undefined.
+ * RFC 9110 §10.2.3; some providers send fractions of a second. @returns whole seconds from 0 to 3600, or undefined.
  */
 export function retryAfterSeconds(headers: Headers, now: Date): number | undefined {
   const value = headers.get('retry-after')?.trim()

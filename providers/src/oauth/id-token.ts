@@ -1,7 +1,7 @@
 /**
  * Validates the id token of a code exchange (OpenID Connect Core §3.1.3.7) before any token of the same answer is
- * used: signature, issuer, audience, times, nonce. The issuer rule is the provider's own, because Microsoft's
- * issuer is a template. It never returns claims of a token that failed.
+ * used: signature, issuer, audience, times, nonce. The issuer rule is the provider's own, because an
+ * issuer may be a template. It never returns claims of a token that failed.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { JWTPayload } from 'jose'

@@ -7,7 +7,7 @@ import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import type { KeySet } from './keys.ts'
 
 export const CLOCK_SKEW_SECONDS = 60
-/** Google and Microsoft tokens have 1 to 4 KiB. */
+/** Real tokens have 1 to 4 KiB. */
 const TOKEN_LIMIT = 16 * 1024
 
 export type SignedTokenVerdict =
@@ -15,7 +15,7 @@ export type SignedTokenVerdict =
       readonly kind: 'genuine'
       readonly claims: JWTPayload
       readonly expiresAtSeconds: number
-      /** The `issuer` member of the key that signed, if the key set carries one (Microsoft). */
+      /** The `issuer` member of the key that signed, if the key set carries one. */
       readonly keyIssuer: string | undefined
     }
   | { readonly kind: 'bad'; readonly reason: string }

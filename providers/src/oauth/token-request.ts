@@ -145,7 +145,7 @@ async function judgeTokens(
   now: Date,
 ): Promise<TokenAnswer | undefined> {
   if (!isObject(body)) return undefined
-  // The id token is taken out: the library cannot know Microsoft's issuer template, and checks no signature.
+  // The id token is taken out: the library cannot know issuers that are templates, and checks no signature.
   const { id_token: idToken, ...rest } = body
   if (idToken !== undefined && typeof idToken !== 'string') return undefined
   let tokens: oauth.TokenEndpointResponse

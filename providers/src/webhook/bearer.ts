@@ -1,7 +1,7 @@
 /**
  * Judges the bearer JWT of a push against a key set: RS256 only, issuer, audience and times checked, and whatever
  * else the provider's own rule asks. The verdict is total. Verified tokens are remembered by hash until they
- * expire (Pub/Sub reuses one token for many messages); a failed token is never remembered.
+ * expire (one token may serve many messages); a failed token is never remembered.
  */
 import { createHash } from 'node:crypto'
 import type { JWTPayload } from 'jose'

@@ -7,7 +7,7 @@
 import type { Json, JsonObject } from '../provider.ts'
 
 const DEPTH_LIMIT = 64
-/** A set entry per key is what costs: 1 MiB holds at most 200,000 keys; a Graph batch of 1,000 items has 20,000. */
+/** A set entry per key is what costs: 1 MiB holds at most 200,000 keys; a batch of 1,000 items has 20,000. */
 const KEY_LIMIT = 50_000
 /** The longest 64-bit double with 17 digits, sign and exponent has 24 characters. */
 const NUMBER_LIMIT = 64
