@@ -12,6 +12,7 @@ import { checkOptions, type SimulatorOptions } from './options.ts'
 import type { Provider } from './provider.ts'
 import { listen } from './server.ts'
 
+export { googleAccounts, microsoftAccounts } from './accounts.ts'
 export type { GoogleOptions, MicrosoftOptions, PubsubOptions, SimulatorOptions } from './options.ts'
 export type { Authorization, Callback } from './provider.ts'
 

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { request } from 'node:http'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { readOptions } from '../src/options.ts'
+import { post } from '../src/post.ts'
 import { type Simulators, startSimulators } from '../src/start.ts'
 import {
   call,
@@ -191,6 +192,18 @@ test('a start refuses what can not be meant, all mistakes at once', async () => 
       code: 'bad_options',
     },
   )
+})
+
+test('nothing is ever sent to another machine', async () => {
+  for (const url of [
+    'http://192.0.2.1/',
+    'https://localhost.example.test/',
+    'ftp://127.0.0.1/',
+    'nonsense',
+  ]) {
+    const result = await post({ url, headers: {}, body: '', timeoutMs: 500 })
+    expect(result).toMatchObject({ kind: 'failed', reason: 'not_loopback' })
+  }
 })
 
 test('as a process it prints one line when ready and ends on SIGTERM', async () => {
