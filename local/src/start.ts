@@ -110,9 +110,13 @@ function complain(error: unknown): void {
 function onStopSignal(): { readonly now: boolean; readonly signal: Promise<undefined> } {
   const asked = Promise.withResolvers<undefined>()
   const state = { now: false, signal: asked.promise }
+  let askedAt = 0
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => {
-      if (state.now && signal !== 'SIGHUP') console.error('Still stopping; everything ends within 20 s.')
+      // The terminal and npm both pass on one Ctrl-C: only a later one is from an impatient person.
+      if (state.now && Date.now() - askedAt > 1_000)
+        console.error('Still stopping; everything ends in 40 s at most.')
+      if (!state.now) askedAt = Date.now()
       state.now = true
       asked.resolve(undefined)
     })

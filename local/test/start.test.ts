@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { freePort } from '../src/free-port.ts'
+import { claimPorts } from '../src/run-marker.ts'
 import { keepSecrets } from '../src/secrets.ts'
 import {
   authEnvironment,
@@ -112,6 +113,49 @@ describe('npm start', () => {
 
   it.each(['0', '65536', 'eighty', '-1'])('refuses the port "%s"', async (value) => {
     expect(() => portsFrom({ BFF_PORT: value })).toThrow(/BFF_PORT must be a port/)
+  })
+})
+
+describe('the ports of a start', () => {
+  const silent = () => undefined
+
+  async function occupy(port: number) {
+    const server = createServer().listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    return server
+  }
+
+  /** The number of a process that has just ended. */
+  async function deadPid(): Promise<number> {
+    const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
+    await once(child, 'close')
+    return child.pid ?? 0
+  }
+
+  it('are waited for when the last run was killed, whose programs still drain', async () => {
+    const ports = await freePorts()
+    await writeFile(join(directory, 'run.json'), JSON.stringify({ pid: await deadPid() }))
+    const server = await occupy(ports.auth)
+    setTimeout(() => server.close(), 700)
+    const marker = await claimPorts(directory, ports, ['bff', 'auth'], silent)
+    expect(JSON.parse(await readFile(join(directory, 'run.json'), 'utf8'))).toEqual({ pid: process.pid })
+    await marker.remove()
+    await expect(stat(join(directory, 'run.json'))).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
+  it('are refused at once after a run that ended in order', async () => {
+    const ports = await freePorts()
+    const server = await occupy(ports.auth)
+    try {
+      const began = Date.now()
+      await expect(claimPorts(directory, ports, ['bff', 'auth'], silent)).rejects.toMatchObject({
+        code: 'port_taken',
+        message: expect.stringContaining('AUTH_PORT'),
+      })
+      expect(Date.now() - began).toBeLessThan(2_000)
+    } finally {
+      server.close()
+    }
   })
 })
 
