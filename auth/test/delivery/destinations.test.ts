@@ -124,6 +124,20 @@ describe('a destination', () => {
     expect(await destinations.remove('user:1', newId('dst'))).toBe(false)
   })
 
+  test('when deleted waits for ingest that is storing deliveries for it, and cancels those too', async () => {
+    const made = await create()
+    const event = await addEvent(t.db)
+    let removing: Promise<boolean> | undefined
+    await t.db.transaction(async (ingest) => {
+      await addDelivery(ingest, made.id, event)
+      removing = destinations.remove('user:1', made.id)
+      await new Promise((resolve) => setTimeout(resolve, 200))
+    })
+    expect(await removing).toBe(true)
+    expect(await t.db.rows(sql`select 1 from auth.deliveries`)).toEqual([])
+    expect(await t.db.rows(sql`select state from auth.delivery_outcomes`)).toEqual([{ state: 'cancelled' }])
+  })
+
   test('when deleted while a delivery is on the way, the late answer settles nothing', async () => {
     const made = await create()
     await addDelivery(t.db, made.id, await addEvent(t.db))

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { sql } from '../../src/db/sql.ts'
+import { type Db, type Sql, sql } from '../../src/db/sql.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { openRuleBook, type RuleBook } from '../../src/routing/rule-book.ts'
 import { openRules, type Rules } from '../../src/routing/rules.ts'
@@ -56,11 +56,26 @@ describe('rules', () => {
 
   test('a reload that is asked for while one runs sees what changed in between', async () => {
     const here = await destination()
-    const first = book.reload()
+    let answered = () => {}
+    const slow: Db = {
+      one: t.db.one,
+      async rows<R extends object>(query: Sql) {
+        const rows = await t.db.rows<R>(query)
+        answered()
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        return rows
+      },
+    }
+    const elsewhere = await openRuleBook(slow)
+    const read = new Promise<void>((resolve) => {
+      answered = resolve
+    })
+    const first = elsewhere.reload()
+    await read
     await t.db.rows(sql`
       insert into auth.rules (id, name, destination_id) values (${newId('rul')}, 'r', ${here})`)
-    await Promise.all([first, book.reload(), book.reload()])
-    expect(book.current().match(mail)).toHaveLength(1)
+    await Promise.all([first, elsewhere.reload(), elsewhere.reload()])
+    expect(elsewhere.current().match(mail)).toHaveLength(1)
   })
 
   test('a deleted rule matches no more; deleting it again says so', async () => {
