@@ -32,7 +32,8 @@ interface Waiting<Item> {
 const BUSY_WAIT_MS = 2
 
 export interface GroupCommit<Item> {
-  add(item: Item): Promise<Commit>
+  /** @param answerMs less than usual, when the request has waited elsewhere before */
+  add(item: Item, answerMs?: number): Promise<Commit>
   /** Resolves when everything that was admitted is settled; nothing new is admitted. */
   close(): Promise<void>
 }
@@ -76,12 +77,12 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
   }
 
   return {
-    add(item) {
+    add(item, answerMs = options.answerMs) {
       const bytes = options.sizeOf(item)
       if (closed || queue.length >= options.bufferItems || queuedBytes + bytes > options.bufferBytes)
         return Promise.resolve('overloaded')
       return new Promise<Commit>((resolve) => {
-        const deadline = setTimeout(resolve, options.answerMs, 'unavailable')
+        const deadline = setTimeout(resolve, answerMs, 'unavailable')
         queue.push({
           item,
           bytes,
