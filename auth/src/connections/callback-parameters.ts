@@ -64,10 +64,9 @@ function judgeSource(
 ): readonly (readonly [string, string])[] | Malformed {
   if (request.body.length > CALLBACK_BODY_BYTES) return 'oversized'
   if (request.query.length > 0 && request.body.length > 0) return 'two_sources'
+  // from here on only the one source that the provider was asked for is read
   if (responseMode === 'query') return request.method === 'GET' ? request.query : 'wrong_method'
   if (request.method !== 'POST') return 'wrong_method'
-  // a form post with its parameters in the URL would put the code where it must not stand
-  if (request.query.length > 0) return 'two_sources'
   if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(request.contentType ?? ''))
     return 'wrong_content_type'
   return [...new URLSearchParams(request.body.toString('utf8'))]

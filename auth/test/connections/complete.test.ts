@@ -88,6 +88,13 @@ describe('completing a flow', () => {
     expect(g.google.exchanged).toEqual([])
   })
 
+  test('OA-01 the user counts for itself, also with the right session binding', async () => {
+    const { ticket, flowId } = await g.ticketFor(alice)
+    expect(await complete(ticket, bob, `session of ${alice}`)).toEqual(REFUSED)
+    expect(await g.flow(flowId)).toEqual({ status: 'rejected', reason: 'other_user', wiped: true })
+    expect(g.google.exchanged).toEqual([])
+  })
+
   test('OA-01 without a session the flow is burned too, and the answer is to sign in', async () => {
     const { ticket, flowId } = await g.ticketFor(alice)
     expect(await asNobody(ticket)).toEqual({ kind: 'sign_in_required' })
