@@ -8,27 +8,16 @@
  * one, and what the lost one still sends fails its check and is counted, so no event comes twice. It ends at the
  * provider by its own expiry.
  */
-import type { Failure, Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
-import type { Database } from '../db/sql.ts'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
 import { withDeadline } from '../platform/deadline.ts'
 import { isId, sha256 } from '../platform/ids.ts'
-import { errorFields, type Log } from '../platform/log.ts'
-import type { Metrics } from '../platform/metrics.ts'
+import { errorFields } from '../platform/log.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
 import { claimDue, extendLease } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
-import type { SubscriptionLookup } from './lookup.ts'
 import { judgeRetry } from './retry.ts'
-import {
-  activate,
-  findToCreate,
-  noteFailure,
-  type SubscriptionToCreate,
-  settle,
-  settleUntil,
-  storeSecretHash,
-} from './store.ts'
+import { giveUp, type SettleNeeds, succeed, tryLater } from './settle.ts'
+import { findToCreate, type SubscriptionToCreate, settle, storeSecretHash } from './store.ts'
 import { RENEWALS } from './subscriptions.ts'
 
 /** What this room needs of the connections room. */
@@ -42,18 +31,12 @@ export type AccessToken = (
   | { readonly kind: 'unknown' }
 >
 
-export interface RenewalNeeds {
-  readonly db: Database
-  readonly ledger: Pick<Ledger, 'record'>
+export interface RenewalNeeds extends SettleNeeds {
   readonly provider: (id: string) => Provider | undefined
   readonly accessToken: AccessToken
   readonly channelKeys: ChannelKeys
-  readonly lookup: Pick<SubscriptionLookup, 'forget'>
   /** Public origin of the notifications, without a slash at the end. */
   readonly webhookOrigin: string
-  readonly random: () => number
-  readonly metrics: Metrics
-  readonly log: Log
 }
 
 export const CREATE_MS = 15_000
@@ -154,101 +137,4 @@ async function call(
     )
     return { kind: 'failed', failure: { class: 'transient', code: 'create_broke' } }
   }
-}
-
-async function succeed(
-  needs: RenewalNeeds,
-  due: DueRow,
-  subscription: SubscriptionToCreate,
-  created: Extract<SubscriptionOutcome, { kind: 'created' }>,
-): Promise<void> {
-  const settled = await needs.db.transaction(async (tx) => {
-    if (!(await settle(tx, due))) return false
-    await activate(tx, {
-      id: subscription.id,
-      providerSubscriptionId: created.providerSubscriptionId,
-      expiresAt: created.expiresAt,
-      cursor: created.cursor ?? null,
-    })
-    await needs.ledger.record(tx, [
-      {
-        type: 'subscription.v1.created',
-        area: 'lifecycle',
-        connectionId: subscription.connection_id,
-        ownerId: subscription.owner_id,
-        provider: subscription.provider,
-        subject: `subscriptions/${subscription.id}`,
-        data: {
-          connection: {
-            id: subscription.connection_id,
-            provider: subscription.provider,
-            account: subscription.account_label,
-          },
-          subscription: { id: subscription.id, kind: subscription.kind, resource: subscription.resource },
-          expiresAt: created.expiresAt.toISOString(),
-        },
-      },
-    ])
-    return true
-  })
-  if (!settled) {
-    needs.log.warn(
-      { provider: subscription.provider, subscription: subscription.id },
-      'a subscription was created after its lease was lost; it is left to expire at the provider',
-    )
-    return
-  }
-  needs.lookup.forget(subscription.connection_id)
-  needs.metrics.subscriptions(subscription.provider, 'created')
-  needs.log.info(
-    { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind },
-    'subscription created',
-  )
-}
-
-async function tryLater(
-  needs: RenewalNeeds,
-  due: DueRow,
-  subscription: SubscriptionToCreate,
-  failure: Failure,
-): Promise<void> {
-  const retry = judgeRetry(failure, Math.max(1, subscription.attempts), needs.random())
-  const inSeconds = retry.kind === 'again' ? retry.inSeconds : 0
-  await needs.db.transaction(async (tx) => {
-    if (!(await settleUntil(tx, due, inSeconds))) return
-    await noteFailure(tx, { id: subscription.id, state: 'wanted', code: failure.code })
-  })
-  report(needs, subscription, failure, 'creating a subscription failed; trying again later')
-}
-
-async function giveUp(
-  needs: RenewalNeeds,
-  due: DueRow,
-  subscription: SubscriptionToCreate,
-  failure: Failure,
-): Promise<void> {
-  await needs.db.transaction(async (tx) => {
-    if (!(await settle(tx, due))) return
-    await noteFailure(tx, { id: subscription.id, state: 'failed', code: failure.code })
-  })
-  report(needs, subscription, failure, 'creating a subscription failed for good; reconnect the account')
-}
-
-function report(
-  needs: RenewalNeeds,
-  subscription: SubscriptionToCreate,
-  failure: Failure,
-  message: string,
-): void {
-  needs.metrics.subscriptions(subscription.provider, 'failed')
-  needs.log.warn(
-    {
-      provider: subscription.provider,
-      subscription: subscription.id,
-      class: failure.class,
-      code: failure.code,
-      attempts: subscription.attempts,
-    },
-    message,
-  )
 }

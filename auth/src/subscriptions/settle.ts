@@ -1,0 +1,120 @@
+/**
+ * What follows a create call: active with its event, later again, or given up with a reason. Each is one transaction,
+ * fenced by the lease; a result whose lease was lost is dropped. Never calls a provider.
+ */
+import type { Failure, SubscriptionOutcome } from '@flovify/providers'
+import type { Database } from '../db/sql.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import type { Log } from '../platform/log.ts'
+import type { Metrics } from '../platform/metrics.ts'
+import type { DueRow } from '../work/work.ts'
+import type { SubscriptionLookup } from './lookup.ts'
+import { judgeRetry } from './retry.ts'
+import { activate, noteFailure, type SubscriptionToCreate, settle, settleUntil } from './store.ts'
+
+export interface SettleNeeds {
+  readonly db: Database
+  readonly ledger: Pick<Ledger, 'record'>
+  readonly lookup: Pick<SubscriptionLookup, 'forget'>
+  /** 0 ≤ random < 1, for the jitter */
+  readonly random: () => number
+  readonly metrics: Metrics
+  readonly log: Log
+}
+
+export async function succeed(
+  needs: SettleNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  created: Extract<SubscriptionOutcome, { kind: 'created' }>,
+): Promise<void> {
+  const settled = await needs.db.transaction(async (tx) => {
+    if (!(await settle(tx, due))) return false
+    await activate(tx, {
+      id: subscription.id,
+      providerSubscriptionId: created.providerSubscriptionId,
+      expiresAt: created.expiresAt,
+      cursor: created.cursor ?? null,
+    })
+    await needs.ledger.record(tx, [
+      {
+        type: 'subscription.v1.created',
+        area: 'lifecycle',
+        connectionId: subscription.connection_id,
+        ownerId: subscription.owner_id,
+        provider: subscription.provider,
+        subject: `subscriptions/${subscription.id}`,
+        data: {
+          connection: {
+            id: subscription.connection_id,
+            provider: subscription.provider,
+            account: subscription.account_label,
+          },
+          subscription: { id: subscription.id, kind: subscription.kind, resource: subscription.resource },
+          expiresAt: created.expiresAt.toISOString(),
+        },
+      },
+    ])
+    return true
+  })
+  if (!settled) {
+    needs.log.warn(
+      { provider: subscription.provider, subscription: subscription.id },
+      'a subscription was created after its lease was lost; it is left to expire at the provider',
+    )
+    return
+  }
+  needs.lookup.forget(subscription.connection_id)
+  needs.metrics.subscriptions(subscription.provider, 'created')
+  needs.log.info(
+    { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind },
+    'subscription created',
+  )
+}
+
+export async function tryLater(
+  needs: SettleNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+): Promise<void> {
+  const retry = judgeRetry(failure, Math.max(1, subscription.attempts), needs.random())
+  const inSeconds = retry.kind === 'again' ? retry.inSeconds : 0
+  await needs.db.transaction(async (tx) => {
+    if (!(await settleUntil(tx, due, inSeconds))) return
+    await noteFailure(tx, { id: subscription.id, state: 'wanted', code: failure.code })
+  })
+  report(needs, subscription, failure, 'creating a subscription failed; trying again later')
+}
+
+export async function giveUp(
+  needs: SettleNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+): Promise<void> {
+  await needs.db.transaction(async (tx) => {
+    if (!(await settle(tx, due))) return
+    await noteFailure(tx, { id: subscription.id, state: 'failed', code: failure.code })
+  })
+  report(needs, subscription, failure, 'creating a subscription failed for good; reconnect the account')
+}
+
+function report(
+  needs: SettleNeeds,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+  message: string,
+): void {
+  needs.metrics.subscriptions(subscription.provider, 'failed')
+  needs.log.warn(
+    {
+      provider: subscription.provider,
+      subscription: subscription.id,
+      class: failure.class,
+      code: failure.code,
+      attempts: subscription.attempts,
+    },
+    message,
+  )
+}
