@@ -81,6 +81,10 @@ describe('channel keys', () => {
       const changed = ref.slice(0, i) + (ref[i] === 'b' ? 'c' : 'b') + ref.slice(i + 1)
       expect(keys.genuineRef(changed)).toBeUndefined()
     }
+    const lasts = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'].map(
+      (last) => ref.slice(0, -1) + last,
+    )
+    expect(lasts.filter((changed) => keys.genuineRef(changed) !== undefined)).toEqual([ref])
     for (const hostile of ['', '.', '..', ref.slice(0, -1), `${ref}=`, `${ref}\n`, ref.toUpperCase()])
       expect(keys.genuineRef(hostile)).toBeUndefined()
   })
