@@ -78,6 +78,9 @@ function setprivArguments(uid: number, gid: number): string[] {
     `--reuid=${uid}`,
     `--regid=${gid}`,
     '--clear-groups',
+    // access(2) ignores the capability of an account that is not root unless this bit is set; initdb asks it
+    // whether `postgres` lies beside it, which fails in a closed checkout. The next exec drops everything else.
+    '--securebits=+no_setuid_fixup',
     '--inh-caps=+dac_override',
     '--ambient-caps=+dac_override',
   ]
