@@ -32,6 +32,7 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: 10_000,
     connectionTimeout: 30_000,
+    http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 200 },
     exposeHeadRoutes: false,
@@ -52,6 +53,11 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     if (!isUtf8(body as Buffer)) done(Object.assign(new Error('not UTF-8'), { statusCode: 400 }), undefined)
     else void parseJson(request, body.toString('utf8'), done)
+  })
+
+  // answered before the body was read: what is left of it would be taken in for nothing, without an end
+  app.addHook('onSend', async (request, reply) => {
+    if (hasBody(request) && !request.raw.complete) reply.header('connection', 'close')
   })
 
   const gate = openServiceGate(needs.serviceSecret)
@@ -139,20 +145,33 @@ const FAILED = {
   message: 'Something failed on our side. The log has the details.',
 }
 
+function hasBody({ headers }: FastifyRequest): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
 function headerOf(request: FastifyRequest, name: string): string | undefined {
   const values = request.raw.headersDistinct[name]
   return values?.length === 1 ? values[0] : undefined
 }
 
-/** Query values arrive as text and are converted; bodies and parameters must have the right type as they are. */
+/**
+ * Query values arrive as text and are converted, exactly (1.5 is no 1); bodies and parameters must have the right type
+ * as they are.
+ */
 function validator(schema: TSchema, convert: boolean) {
   const compiled = Compile(schema)
   return (data: unknown) => {
     const value = convert ? Convert(schema, data) : data
-    return compiled.Check(value)
+    return compiled.Check(value) && (!convert || isExact(data, value))
       ? { value }
       : { error: Object.assign(new Error('invalid request'), { code: 'invalid_request' }) }
   }
+}
+
+function isExact(given: unknown, converted: unknown): boolean {
+  const texts = Object.entries(given ?? {})
+  const values = new Map<string, unknown>(Object.entries(converted ?? {}))
+  return texts.every(([name, text]) => String(values.get(name)) === text)
 }
 
 function answerError(needs: InternalNeeds, error: unknown, request: FastifyRequest, reply: FastifyReply) {

@@ -65,5 +65,6 @@ export function sampleOf(route: ListedRoute): Record<string, unknown> {
   return sample()
 }
 
-export const pathOf = (route: ListedRoute, id = newId('evt')): string => route.pattern.replace('{id}', id)
+/** With an id that nobody has. */
+export const pathOf = (route: ListedRoute): string => route.pattern.replace('{id}', newId('evt'))
 export const nameOf = (route: ListedRoute): string => `${route.method} ${route.pattern}`

@@ -22,7 +22,22 @@ export interface Answer {
   readonly ms: number
 }
 
-export function ask(port: number, question: Question): Promise<Answer> {
+/**
+ * A server that refuses a large body may close while it is still being sent; then the answer can be lost on this side of
+ * the connection, and the question is asked again, at most twice.
+ */
+export async function ask(port: number, question: Question): Promise<Answer> {
+  for (let repetitions = Buffer.byteLength(question.body ?? '') > 100_000 ? 2 : 0; ; repetitions -= 1) {
+    try {
+      return await askOnce(port, question)
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : undefined
+      if (repetitions === 0 || (code !== 'ECONNRESET' && code !== 'EPIPE')) throw error
+    }
+  }
+}
+
+function askOnce(port: number, question: Question): Promise<Answer> {
   const { method = 'GET', path, headers = {}, body, chunked = false } = question
   const began = performance.now()
   return new Promise((resolve, reject) => {

@@ -1,0 +1,196 @@
+/** Bad input at every route of the internal API, generated from its own description: a fitting 4xx in one shape. */
+import { gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openWorld, type World } from '../world.ts'
+import { type Person, signIn } from './people.ts'
+import { type ListedRoute, listRoutes, nameOf, pathOf, sampleOf } from './route-list.ts'
+import { type Answer, ask, type Question } from './wire.ts'
+
+const CANARY = 'canary9c1e'
+const MIB = 1024 * 1024
+
+let world: World
+let routes: ListedRoute[]
+let withBody: ListedRoute[]
+let admin: Person
+
+beforeAll(async () => {
+  world = await openWorld()
+  routes = await listRoutes(world.internalPort)
+  withBody = routes.filter(({ hasBody }) => hasBody)
+  admin = await signIn(world, 'admin@example.com', 'admin')
+})
+afterAll(async () => {
+  const errors = world.lines.filter((line) => line.includes('"level":"error"'))
+  await world.close()
+  expect(errors).toEqual([])
+})
+
+const call = (route: ListedRoute, question: Partial<Question> = {}): Promise<Answer> =>
+  ask(world.internalPort, {
+    method: route.method,
+    path: pathOf(route),
+    ...question,
+    headers: { ...admin.headers, 'content-type': 'application/json', ...question.headers },
+  })
+
+/** The one shape of a refusal: two members, nothing of the request, nothing of our files. */
+function expectRefusal(what: unknown, answer: Answer, ...statuses: number[]): void {
+  expect([what, answer.status, statuses.includes(answer.status)]).toEqual([what, answer.status, true])
+  expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
+  const body = JSON.parse(answer.text) as Record<string, unknown>
+  expect(Object.keys(body).sort()).toEqual(['error', 'message'])
+  expect(body.error).toMatch(/^[a-z_]+$/)
+  expect(answer.text).not.toMatch(/canary|node_modules|\.ts\b|\bat \w+ \(|Error:/)
+}
+
+describe('bad input at the internal API', () => {
+  test('another method: 405 with Allow', async () => {
+    const paths = new Map<string, string[]>([['/openapi.json', ['GET']]])
+    for (const route of routes)
+      paths.set(route.pattern.replace('{id}', 'x'), [
+        ...(paths.get(route.pattern.replace('{id}', 'x')) ?? []),
+        route.method,
+      ])
+    for (const [path, allowed] of paths)
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'HEAD']) {
+        if (allowed.includes(method)) continue
+        const answer = await ask(world.internalPort, { method, path, headers: admin.headers })
+        expect([method, path, answer.status, answer.headers.allow]).toEqual([
+          method,
+          path,
+          405,
+          allowed.join(', '),
+        ])
+        if (method !== 'HEAD') expectRefusal(path, answer, 405)
+      }
+  })
+
+  test('another content type: 415', async () => {
+    for (const route of withBody)
+      for (const type of [
+        'text/plain',
+        'application/x-www-form-urlencoded',
+        'multipart/form-data; boundary=x',
+        'application/xml',
+        'application/jsonx',
+        CANARY,
+      ]) {
+        const body = JSON.stringify(sampleOf(route))
+        expectRefusal(
+          [nameOf(route), type],
+          await call(route, { body, headers: { 'content-type': type } }),
+          415,
+        )
+      }
+  })
+
+  test('a body of 1 MiB and a byte, told or in chunks: 413', async () => {
+    const body = `{"name":"${'x'.repeat(MIB - 10)}"}`
+    expect(Buffer.byteLength(body)).toBe(MIB + 1)
+    for (const route of withBody)
+      for (const chunked of [false, true])
+        expectRefusal(nameOf(route), await call(route, { body, chunked }), 413)
+  })
+
+  test('a compressed body: 415, also when it would decompress to something right', async () => {
+    for (const route of withBody)
+      for (const encoding of ['gzip', 'br', 'deflate', 'gzip, gzip', CANARY])
+        expectRefusal(
+          nameOf(route),
+          await call(route, {
+            body: gzipSync(JSON.stringify(sampleOf(route))),
+            headers: { 'content-encoding': encoding },
+          }),
+          415,
+        )
+  })
+
+  test('what is no JSON, no object, or no UTF-8: 400', async () => {
+    const broken: (string | Buffer)[] = [
+      '',
+      '{',
+      '}',
+      `{"${CANARY}"`,
+      '{"a":1,}',
+      "{'a':1}",
+      'null',
+      'true',
+      '1',
+      `"${CANARY}"`,
+      '[]',
+      '[{}]',
+      '{}',
+      '\ufeff{}',
+      '\0',
+      Buffer.from([0xff, 0xfe, 0x7b, 0x7d]),
+      Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]),
+      Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
+    ]
+    for (const route of withBody)
+      for (const body of broken)
+        expectRefusal([nameOf(route), String(body)], await call(route, { body }), 400)
+  })
+
+  test('invalid UTF-8 inside a body that is otherwise right: 400, never repaired', async () => {
+    for (const route of withBody) {
+      const sample = sampleOf(route)
+      const [name] = Object.keys(sample)
+      const text = Buffer.from(
+        JSON.stringify({ ...sample, [name ?? '']: '\u0001' }).replace('\\u0001', '\u0001'),
+        'latin1',
+      )
+      text[text.indexOf(1)] = 0xff
+      expectRefusal(nameOf(route), await call(route, { body: text }), 400)
+    }
+  })
+
+  test('a field that nobody asked for, or a missing one: 400', async () => {
+    for (const route of withBody) {
+      const sample = sampleOf(route)
+      for (const more of [CANARY, 'id', 'role_', 'isAdmin', 'owner_id', 'toString'])
+        expectRefusal(
+          [nameOf(route), more],
+          await call(route, { body: JSON.stringify({ ...sample, [more]: CANARY }) }),
+          400,
+        )
+      for (const name of Object.keys(sample)) {
+        const { [name]: _, ...rest } = sample
+        expectRefusal([nameOf(route), name], await call(route, { body: JSON.stringify(rest) }), 400)
+      }
+    }
+  })
+
+  test('IA-06 arrays, numbers, objects and nulls for strings: 400', async () => {
+    for (const route of withBody) {
+      const sample = sampleOf(route)
+      for (const name of Object.keys(sample))
+        for (const wrong of [[sample[name]], [], {}, { $ne: null }, null, 1, true, { toString: CANARY }])
+          expectRefusal(
+            [nameOf(route), name, wrong],
+            await call(route, { body: JSON.stringify({ ...sample, [name]: wrong }) }),
+            400,
+          )
+    }
+  })
+
+  test('strings of a million characters, empty ones, and NUL: a 4xx', async () => {
+    for (const route of withBody) {
+      const sample = sampleOf(route)
+      for (const name of Object.keys(sample))
+        for (const wrong of [
+          '',
+          'x'.repeat(200_000),
+          '\0',
+          `a${CANARY}\0b`,
+          '\u2028\u202e',
+          '😀'.repeat(40_000),
+        ]) {
+          const answer = await call(route, { body: JSON.stringify({ ...sample, [name]: wrong }) })
+          // a name may be any visible text
+          if (answer.status < 300) expect([name, wrong]).toEqual(['name', '\u2028\u202e'])
+          else expectRefusal([nameOf(route), name, wrong.slice(0, 9)], answer, 400, 401, 404, 409, 422)
+        }
+    }
+  })
+})
