@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { waitForDeliveries } from '../../src/ledgers.ts'
+import { type FaultWorld, openFaultWorld } from './world.ts'
+
+const COUNT = 2_000
+/** What the killed process had claimed comes back when its lease of 45 s has passed. */
+const DELIVERED_WITHIN_MS = 90_000
+
+let world: FaultWorld
+
+beforeAll(async () => {
+  world = await openFaultWorld()
+}, 120_000)
+
+afterAll(() => world?.close())
+
+describe('kill -9 of Auth in a burst of 2,000 notifications', () => {
+  it('F1 F2 DO-09 RE-01 loses nothing that was acknowledged: stored once, delivered at least once', async () => {
+    const { stack } = world
+    const killed = stack.auth.pid
+    const burst = world.burst(1, COUNT)
+    await burst.reached(700)
+    const acknowledgedBefore = burst.ledger.acknowledged.size
+    await stack.auth.kill('SIGKILL')
+    const killedAt = Date.now()
+    await stack.auth.restart()
+    await burst.done
+    const lastAcknowledged = Date.now()
+    await waitForDeliveries(burst.ledger, () => stack.receiver.received(), DELIVERED_WITHIN_MS)
+
+    const sums = await world.balanceOf(burst.ledger)
+    console.log('kill -9 of Auth:', {
+      ...sums,
+      acknowledgedBefore,
+      acknowledgedAllAfterMs: lastAcknowledged - killedAt,
+      deliveredAllAfterMs: Date.now() - killedAt,
+    })
+    expect(sums.problems).toEqual([])
+    expect(sums).toMatchObject({ sent: COUNT, acknowledged: COUNT, stored: COUNT, delivered: COUNT })
+    // The kill did fall into the burst, and a new process went on.
+    expect(acknowledgedBefore).toBeLessThan(COUNT)
+    expect(sums.refused[0]).toBeGreaterThan(0)
+    expect(Object.keys(sums.refused).filter((status) => !['0', '503'].includes(status))).toEqual([])
+    expect(stack.auth.pid).not.toBe(killed)
+  }, 240_000)
+})
