@@ -69,6 +69,16 @@ export function readOrigin(name: string, value: string, mode: Mode, wrong: Wrong
   return url.origin
 }
 
+/** Who answers there decides whose sessions are believed. */
+function isTrustworthy(value: string, mode: Mode): boolean {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (url === undefined || url.username !== '') return false
+  return (
+    url.protocol === 'https:' ||
+    (url.protocol === 'http:' && mode === 'local' && LOOPBACK.includes(url.hostname))
+  )
+}
+
 export function readPort(name: string, value: string | undefined, fallback: number, wrong: Wrong): number {
   if (value === undefined) return fallback
   const port = Number(value)
@@ -107,12 +117,14 @@ export function readKeys(
   return keys
 }
 
-export function readPlatformJwt(text: Text, wrong: Wrong): PlatformJwt | undefined {
+export function readPlatformJwt(text: Text, mode: Mode, wrong: Wrong): PlatformJwt | undefined {
   const secret = text('SESSION_SECRET')
   const jwksUrl = text('SESSION_JWKS_URL')
   if (secret === undefined && jwksUrl === undefined) return undefined
   if (secret !== undefined && jwksUrl !== undefined)
     wrong('SESSION_SECRET and SESSION_JWKS_URL exclude one another: set one')
+  if (jwksUrl !== undefined && !isTrustworthy(jwksUrl, mode))
+    wrong('SESSION_JWKS_URL must begin with https:// (plain http on loopback in AUTH_MODE=local only)')
   if (secret !== undefined && secret.length < 32)
     wrong('SESSION_SECRET is too short: use at least 32 characters')
   const issuer =
@@ -139,7 +151,7 @@ export function checkProduction(
   given: { serviceSecret: string; databaseUrl: string; keys: ReadonlyMap<string, Buffer> },
   wrong: Wrong,
 ): void {
-  if (KNOWN_DEFAULTS.test(given.serviceSecret) || new Set(given.serviceSecret).size < 10)
+  if (given.serviceSecret !== '' && (KNOWN_DEFAULTS.test(given.serviceSecret) || new Set(given.serviceSecret).size < 10))
     wrong('SERVICE_SECRET is not random: generate a new one')
   const databasePassword = URL.canParse(given.databaseUrl)
     ? decodeURIComponent(new URL(given.databaseUrl).password)

@@ -121,7 +121,7 @@ export function readConfig(
     consoleOrigin,
     typePrefix,
     egressAllow: egress.allowed,
-    platformJwt: readPlatformJwt(text, wrong),
+    platformJwt: readPlatformJwt(text, mode, wrong),
     providers,
   }
   return mistakes.length > 0
