@@ -161,7 +161,8 @@ function headerOf(request: FastifyRequest, name: string): string | undefined {
 function validator(schema: TSchema, convert: boolean) {
   const compiled = Compile(schema)
   return (data: unknown) => {
-    const value = convert ? Convert(schema, data) : data
+    // a copy: Convert changes what it is given, and the text is compared with what came of it
+    const value = convert ? Convert(schema, { ...(data as object) }) : data
     return compiled.Check(value) && (!convert || isExact(data, value))
       ? { value }
       : { error: Object.assign(new Error('invalid request'), { code: 'invalid_request' }) }
