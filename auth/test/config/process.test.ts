@@ -106,8 +106,10 @@ describe('an end', () => {
       })
       const answer = await flight.land()
       expect(answer).toMatch(/^HTTP\/1\.1 202/)
+      const answered = performance.now()
       const ending = await auth.ended
       expect(ending.code).toBe(0)
+      expect(performance.now() - answered).toBeLessThan(3_000)
       expect(ending.stderr).toBe('')
     },
   )
