@@ -7,8 +7,10 @@ import type { AddressInfo } from 'node:net'
 import type { Host, Provider } from '@flovify/providers'
 import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
+import { openFailureReport } from './connections/refresh-failure.ts'
+import { openRefreshLimits } from './connections/refresh-limits.ts'
 import { callerOfSession } from './connections/sessions.ts'
-import { accessToken } from './connections/token.ts'
+import { openTokenReader } from './connections/token-read.ts'
 import { openPool, type Pool, type PoolOptions } from './db/pool.ts'
 import { openReadiness } from './db/readiness.ts'
 import { openDestinations } from './delivery/destinations.ts'
@@ -84,6 +86,19 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
   const touch = openTouch({ db: pools.work, monotonicMs, log })
   const random = Math.random
+  const refreshing = {
+    db: pools.work,
+    vault,
+    ledger,
+    provider,
+    limits: openRefreshLimits({ monotonicMs, random }),
+    report: openFailureReport({ log, monotonicMs }),
+    metrics,
+    log,
+    random,
+    monotonicMs,
+  }
+  const tokens = openTokenReader(refreshing)
   const worker = openWorker(
     { db: pools.work, log, metrics },
     workTable({
@@ -97,7 +112,12 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       random,
       ledger,
       provider,
-      accessToken: (id, minValidSeconds) => accessToken({ db: pools.work, vault, log }, id, minValidSeconds),
+      refreshing,
+      providerIds: [...providers.keys()],
+      async accessToken(id, minValidSeconds) {
+        const read = await tokens.read(id, minValidSeconds)
+        return read.kind === 'unavailable' ? { kind: 'expired' } : read
+      },
       channelKeys,
       lookup,
       webhookOrigin: config.webhookOrigin,
@@ -128,6 +148,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       provider,
       providers: [...providers.values()],
       subscriptions,
+      tokens,
       metrics,
       log,
       webhookOrigin: config.webhookOrigin,

@@ -3,9 +3,11 @@
  *
  *   due rows in                   worked on by                 what it does
  *   auth.deliveries               delivery/work.ts             sends one event to one destination
+ *   auth.refreshes                connections/refresh-work.ts  refreshes tokens ahead of their expiry
  *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us
  *   auth.chores                   work/chores.ts               the housekeeping below
  */
+import { type RefreshWorkNeeds, refreshWork } from './connections/refresh-work.ts'
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
@@ -35,10 +37,11 @@ const asKind = <Row extends DueRow>(kind: WorkKind<Row>): WorkKind<DueRow> =>
   kind as unknown as WorkKind<DueRow>
 
 export function workTable(
-  needs: DeliveryWorkNeeds & RenewalNeeds & { chores: Readonly<Record<string, Chore>> },
+  needs: DeliveryWorkNeeds & RefreshWorkNeeds & RenewalNeeds & { chores: Readonly<Record<string, Chore>> },
 ): readonly WorkKind<DueRow>[] {
   return [
     asKind(deliveryWork(needs)),
+    asKind(refreshWork(needs)),
     asKind(subscriptionRenewals(needs)),
     asKind(choreKind(needs.db, needs.chores)),
   ]

@@ -27,6 +27,7 @@ import type {
   SessionView,
   SigninLink,
   StartedFlow,
+  TokenView,
 } from './wire.ts'
 
 export { ConnectError } from './connect-error.ts'
@@ -63,6 +64,12 @@ export interface ConnectClient {
   completeConnection(request: FlowCompletion): Promise<CompletedFlow>
   connections(session: string): Promise<Items<ConnectionView>>
   disconnect(session: string, connectionId: string): Promise<void>
+  /**
+   * An access token for the provider's API, refreshed where needed: waits up to 20 s.
+   * @param minValidSeconds how long it should still be valid: 0 to 3000, 60 unless given
+   * @throws ConnectError 409 `reauth_required` with a reason, 503 `provider_unavailable`
+   */
+  token(connectionId: string, minValidSeconds?: number): Promise<TokenView>
 
   /** Newest first. */
   events(session: string, query?: EventQuery): Promise<Page<EventView>>
@@ -80,6 +87,7 @@ export interface ConnectClient {
 }
 
 const EXCHANGE_DEADLINE_MS = 30_000
+const TOKEN_DEADLINE_MS = 20_000
 
 /** @param options where Auth is and the service token; `fetch` and the deadline can be replaced */
 export function connectClient(options: ClientOptions): ConnectClient {
@@ -118,6 +126,13 @@ export function connectClient(options: ClientOptions): ConnectClient {
     completeConnection: (request) =>
       send('POST', '/internal/oauth/complete', request, { deadlineMs: EXCHANGE_DEADLINE_MS }),
     connections: (session) => get('/internal/connections', session),
+    token: async (id, minValidSeconds) =>
+      send(
+        'POST',
+        `/internal/connections/${segment(id)}/token`,
+        minValidSeconds === undefined ? {} : { min_valid_seconds: minValidSeconds },
+        { deadlineMs: TOKEN_DEADLINE_MS },
+      ),
     disconnect: async (session, id) => remove(`/internal/connections/${segment(id)}`, session),
 
     events: (session, query = {}) => get('/internal/events', session, { ...query }),

@@ -108,6 +108,13 @@ export interface ErrorBody {
   message: string
 }
 
+export interface TokenView {
+  access_token: string
+  /** May be sooner than asked while the provider is down. */
+  expires_at: string
+  scopes: string[]
+}
+
 // ---- Requests and answers of the internal API that are not views ---------------------------------------------------
 
 export interface SigninLink {

@@ -5,6 +5,7 @@
 import { audit } from '../audit/audit.ts'
 import type { Database } from '../db/sql.ts'
 import type { Ledger } from '../ledger/ledger.ts'
+import { unscheduleRefresh } from './refresh-store.ts'
 import { findConnection, revokeConnection, type Viewer } from './store.ts'
 import type { SubscriptionsOfConnections } from './subscriptions.ts'
 
@@ -24,6 +25,7 @@ export async function disconnect(
     const revoked = await revokeConnection(tx, connectionId, viewer)
     if (revoked === undefined)
       return (await findConnection(tx, connectionId, viewer)) === undefined ? 'unknown' : 'before'
+    await unscheduleRefresh(tx, revoked.id)
     await needs.subscriptions.stop(tx, revoked.id)
     await audit(tx, {
       actor: `user:${viewer.userId}`,

@@ -4,6 +4,7 @@
  */
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
+import type { ConnectionStatus } from './transition.ts'
 
 export interface StoredConnection {
   readonly id: string
@@ -45,11 +46,11 @@ export const insertConnection = (tx: Db, row: ConnectionToWrite) =>
   tx.rows(sql`
     insert into auth.oauth_tokens
       (id, user_id, owner_id, provider, account_key, account_label, account_address, tenant, status, status_reason,
-       data_key, access_token, refresh_token, expires_at, scope, scope_requested)
+       data_key, access_token, refresh_token, expires_at, issued_at, scope, scope_requested)
     values
       (${row.id}, ${row.ownerId}, ${row.ownerId}, ${row.provider}, ${row.accountKey}, ${row.accountLabel},
        ${row.accountAddress}, ${row.tenant}, ${row.status}, ${row.statusReason}, ${row.dataKey}, ${row.accessToken},
-       ${row.refreshToken}, ${row.expiresAt}, ${row.scope}, ${row.scopeRequested})`)
+       ${row.refreshToken}, ${row.expiresAt}, auth.clock(), ${row.scope}, ${row.scopeRequested})`)
 
 export const updateConnection = (tx: Db, row: ConnectionToWrite) =>
   tx.rows(sql`
@@ -57,7 +58,7 @@ export const updateConnection = (tx: Db, row: ConnectionToWrite) =>
        set user_id = ${row.ownerId}, account_label = ${row.accountLabel}, account_address = ${row.accountAddress},
            tenant = ${row.tenant}, status = ${row.status}, status_reason = ${row.statusReason}, data_key = ${row.dataKey},
            access_token = ${row.accessToken}, refresh_token = ${row.refreshToken}, expires_at = ${row.expiresAt},
-           scope = ${row.scope}, scope_requested = ${row.scopeRequested}, version = version + 1,
+           issued_at = auth.clock(), scope = ${row.scope}, scope_requested = ${row.scopeRequested}, version = version + 1,
            updated_at = auth.clock()
      where id = ${row.id}`)
 
@@ -66,24 +67,82 @@ export interface SealedToken {
   readonly owner_id: string
   readonly provider: string
   readonly status: string
+  readonly status_reason: string | null
   readonly data_key: string | null
   readonly access_token: string | null
   readonly expires_at: Date | null
-  /** Valid for at least the asked time, by the database's clock. */
+  readonly scope: string
+  readonly version: number
+  /** Valid for at least the asked time, by the database's clock; of a short-lived token at most nine tenths are asked, or a minute. */
   readonly fresh: boolean
+  /** Valid at all. */
+  readonly valid: boolean
 }
 
 export const findSealedToken = (db: Db, connectionId: string, minValidSeconds: number) =>
   db.one<SealedToken>(sql`
-    select id, owner_id, provider, status, data_key, access_token, expires_at,
-           coalesce(expires_at > auth.clock() + make_interval(secs => ${minValidSeconds}), false) fresh
+    select id, owner_id, provider, status, status_reason, data_key, access_token, expires_at, scope, version,
+           coalesce(expires_at > auth.clock() + least(make_interval(secs => ${minValidSeconds}),
+                                                      greatest(interval '1 minute', (expires_at - issued_at) * 0.9)), false) fresh,
+           coalesce(expires_at > auth.clock(), false) valid
       from auth.oauth_tokens where id = ${connectionId}`)
 
-/** The row cannot be opened any more: its data key or a token was changed. Only if it still is the row that was read. */
-export const markVaultError = (db: Db, row: { id: string; dataKey: string }) =>
-  db.rows(sql`
-    update auth.oauth_tokens set status = 'vault_error', status_reason = 'vault_error', updated_at = auth.clock()
-     where id = ${row.id} and data_key = ${row.dataKey} and status in ('active', 'partial')`)
+/** Connections of a living user at a provider, without those that ended. */
+export const findConnectionsOf = (db: Db, owner: { userId: string; provider: string }) =>
+  db.rows<{ id: string }>(sql`
+    select id from auth.oauth_tokens
+     where owner_id = ${owner.userId} and user_id is not null and provider = ${owner.provider}
+       and status not in ('revoking', 'revoked')
+     order by created_at, id limit 100`)
+
+export interface LockedConnection {
+  readonly id: string
+  readonly owner_id: string
+  readonly provider: string
+  readonly account_label: string
+  readonly status: ConnectionStatus
+  readonly scope: string
+  readonly scope_requested: string
+  readonly version: number
+}
+
+/** The row as it is now, kept as it is until the transaction ends. */
+export const lockConnection = (tx: Db, connectionId: string) =>
+  tx.one<LockedConnection>(sql`
+    select id, owner_id, provider, account_label, status, scope, scope_requested, version
+      from auth.oauth_tokens where id = ${connectionId} for update`)
+
+/** Compare-and-set on the version: what was refreshed from an older row is not written. @returns whether it was written */
+export const replaceTokens = async (
+  tx: Db,
+  row: {
+    id: string
+    version: number
+    accessToken: string
+    /** null keeps the stored one. */
+    refreshToken: string | null
+    expiresAt: Date
+    scope: string
+    status: 'active' | 'partial'
+    statusReason: string | null
+  },
+): Promise<boolean> =>
+  (
+    await tx.rows(sql`
+      update auth.oauth_tokens
+         set access_token = ${row.accessToken}, refresh_token = coalesce(${row.refreshToken}::text, refresh_token),
+             expires_at = ${row.expiresAt}, issued_at = auth.clock(), scope = ${row.scope}, status = ${row.status},
+             status_reason = ${row.statusReason}, version = version + 1, updated_at = auth.clock()
+       where id = ${row.id} and version = ${row.version}
+      returning id`)
+  ).length === 1
+
+/** The version stays: it counts tokens, and a refresh that is under way may still bring one. */
+export const writeStatus = (tx: Db, row: { id: string; status: ConnectionStatus; reason: string }) =>
+  tx.rows(sql`
+    update auth.oauth_tokens
+       set status = ${row.status}, status_reason = ${row.reason}, updated_at = auth.clock()
+     where id = ${row.id}`)
 
 export interface Viewer {
   readonly userId: string
@@ -106,7 +165,7 @@ export const revokeConnection = (tx: Db, connectionId: string, viewer: Viewer) =
   tx.one<RevokedConnection>(sql`
     update auth.oauth_tokens
        set status = 'revoked', status_reason = 'disconnected', data_key = null, access_token = null,
-           refresh_token = null, expires_at = null, version = version + 1, updated_at = auth.clock()
+           refresh_token = null, expires_at = null, issued_at = null, version = version + 1, updated_at = auth.clock()
      where id = ${connectionId} and ${visibleTo(viewer)} and status <> 'revoked'
     returning id, owner_id, provider, account_label, scope`)
 

@@ -1,26 +1,41 @@
 /**
- * Reads a connection's access token. It opens what is stored while that is valid for the asked time, by the database's
- * clock. Near expiry the answer is `expired`: refreshing has its place here (one lease per connection, design.md §5.4)
- * and is not built yet. Never returns a refresh token.
+ * Opens a connection's stored access token while it is valid for the asked time, by the database's clock. A row that
+ * cannot be opened ends only that connection. Never refreshes (token-read.ts does), never returns a refresh token.
  */
 import type { Secret } from '@flovify/providers'
-import type { Db } from '../db/sql.ts'
+import type { Database } from '../db/sql.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import { type Vault, VaultIntegrityError } from '../vault/vault.ts'
-import { findSealedToken, markVaultError } from './store.ts'
+import { words } from './complete.ts'
+import { unscheduleRefresh } from './refresh-store.ts'
+import { findSealedToken, lockConnection, type SealedToken } from './store.ts'
+import { endWork, type TransitionNeeds } from './transition.ts'
 
-export interface TokenNeeds {
-  readonly db: Db
+export interface TokenNeeds extends TransitionNeeds {
+  readonly db: Database
   readonly vault: Vault
   readonly log: Log
 }
 
+export interface ReadableToken {
+  readonly kind: 'token'
+  readonly accessToken: Secret
+  readonly expiresAt: Date
+  readonly scopes: readonly string[]
+  readonly provider: string
+}
+
 export type TokenOutcome =
-  | { readonly kind: 'token'; readonly accessToken: Secret; readonly expiresAt: Date }
-  /** Not valid long enough. */
-  | { readonly kind: 'expired' }
+  | ReadableToken
+  /** Not valid long enough; `stillValid` when it is valid at all. */
+  | {
+      readonly kind: 'expired'
+      readonly provider: string
+      readonly version: number
+      readonly stillValid: ReadableToken | undefined
+    }
   /** The connection's status says why: `revoked`, `reauth_required`, `vault_error` … */
-  | { readonly kind: 'unusable'; readonly status: string }
+  | { readonly kind: 'unusable'; readonly status: string; readonly reason: string | null }
   | { readonly kind: 'unknown' }
 
 /** @param minValidSeconds how long the token must still be valid */
@@ -31,29 +46,37 @@ export async function accessToken(
 ): Promise<TokenOutcome> {
   const row = await findSealedToken(needs.db, connectionId, minValidSeconds)
   if (row === undefined) return { kind: 'unknown' }
-  if (row.status !== 'active' && row.status !== 'partial') return { kind: 'unusable', status: row.status }
-  if (row.data_key === null || row.access_token === null || row.expires_at === null)
-    return { kind: 'unusable', status: row.status }
-  if (!row.fresh) return { kind: 'expired' }
+  const unusable = { kind: 'unusable', status: row.status, reason: row.status_reason } as const
+  if (row.status !== 'active' && row.status !== 'partial') return unusable
+  if (row.data_key === null || row.access_token === null || row.expires_at === null) return unusable
+  const { provider, version } = row
+  if (!row.valid) return { kind: 'expired', provider, version, stillValid: undefined }
   try {
-    const key = needs.vault.open(row.data_key, {
-      purpose: 'oauth_tokens',
-      owner: row.owner_id,
-      row: row.id,
-      provider: row.provider,
-    })
-    return {
+    const context = { purpose: 'oauth_tokens', owner: row.owner_id, row: row.id, provider } as const
+    const token: ReadableToken = {
       kind: 'token',
-      accessToken: key.unseal('access_token', row.access_token),
+      accessToken: needs.vault.open(row.data_key, context).unseal('access_token', row.access_token),
       expiresAt: row.expires_at,
+      scopes: words(row.scope),
+      provider,
     }
+    return row.fresh ? token : { kind: 'expired', provider, version, stillValid: token }
   } catch (error) {
     if (!(error instanceof VaultIntegrityError)) throw error
     needs.log.error(
       { connection: row.id, ...errorFields(error) },
       'a stored token cannot be opened: the row was changed',
     )
-    await markVaultError(needs.db, { id: row.id, dataKey: row.data_key })
-    return { kind: 'unusable', status: 'vault_error' }
+    await endDamaged(needs, row)
+    return { kind: 'unusable', status: 'vault_error', reason: 'vault_error' }
   }
+}
+
+async function endDamaged(needs: TokenNeeds, row: SealedToken): Promise<void> {
+  await needs.db.transaction(async (tx) => {
+    const now = await lockConnection(tx, row.id)
+    if (now === undefined) return
+    const change = { to: 'vault_error', reason: 'vault_error', version: row.version } as const
+    if ((await endWork(needs, tx, now, change)) === 'changed') await unscheduleRefresh(tx, row.id)
+  })
 }

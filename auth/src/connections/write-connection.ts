@@ -1,5 +1,5 @@
 /**
- * Writes what an exchange granted, in one transaction: connection, sealed tokens, the end of the flow, audit, event and
+ * Writes what an exchange granted, in one transaction: connection, sealed tokens, their next refresh, the end of the flow, audit, event and
  * the subscriptions wanted; all of it or nothing. An earlier refresh token is kept when the answer has none (Google
  * sends it only once). Never writes a plain token.
  */
@@ -10,6 +10,7 @@ import type { Ledger } from '../ledger/ledger.ts'
 import { newId } from '../platform/ids.ts'
 import { type KeyContext, type SealingKey, type Vault, VaultIntegrityError } from '../vault/vault.ts'
 import { type ClaimedFlow, finishExchange } from './flow-store.ts'
+import { scheduleRefresh } from './refresh-store.ts'
 import {
   type ConnectionToWrite,
   findAccount,
@@ -105,6 +106,7 @@ async function writeTokens(
   }
   if (stored === undefined) await insertConnection(tx, row)
   else await updateConnection(tx, row)
+  await scheduleRefresh(tx, { ...row, hasRefreshToken: row.refreshToken !== null })
   return { row, isNew: stored === undefined }
 }
 

@@ -19,6 +19,7 @@ import { type OperatingNeeds, operatingRoutes } from './operating-routes.ts'
 import type { Route } from './route.ts'
 import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
 import { sessionRoutes } from './session-routes.ts'
+import { type TokenDoors, tokenRoutes } from './token-routes.ts'
 
 export type RouteNeeds = ConnectionRouteNeeds &
   DeliveryDoors &
@@ -27,7 +28,8 @@ export type RouteNeeds = ConnectionRouteNeeds &
   OauthRouteNeeds &
   OperatingNeeds &
   RuleDoors &
-  SessionNeeds
+  SessionNeeds &
+  TokenDoors
 
 /** In the order of a connection's life. */
 export function routeTable(needs: RouteNeeds): readonly Route[] {
@@ -36,6 +38,7 @@ export function routeTable(needs: RouteNeeds): readonly Route[] {
     ...sessionRoutes(needs), //      service  POST /internal/signin-links, /internal/sessions · user  …/sessions/current
     ...oauthRoutes(needs), //        service  GET /internal/providers, POST /internal/oauth/create-state, …/complete
     ...connectionRoutes(needs), //   user     GET /internal/connections, DELETE …/:id
+    ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token
     ...eventRoutes(needs), //        user     GET /internal/events, …/:id
     ...deliveryRoutes(needs), //     user     GET /internal/deliveries/:id
     ...destinationRoutes(needs), //  admin    /internal/destinations · service (local mode) PUT /internal/local/destination

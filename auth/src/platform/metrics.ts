@@ -7,6 +7,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 export interface Metrics {
   callbacks(provider: string, outcome: 'succeeded' | 'failed'): void
   refreshes(provider: string, outcome: 'succeeded' | 'failed'): void
+  refreshFailures(provider: string, failureClass: string): void
   events(provider: string, type: string, count?: number): void
   signatureFailures(provider: string, reason: string, count?: number): void
   stateFailures(provider: string, reason: string): void
@@ -35,6 +36,11 @@ export function openMetrics(): Metrics {
     'outcome',
   ])
   const refreshes = counter('token_refreshes_total', 'Token refreshes', ['provider', 'outcome'])
+  const refreshFailures = counter(
+    'token_refresh_failures_total',
+    'Failed refreshes by class; our_configuration is the operator’s to repair',
+    ['provider', 'class'],
+  )
   const events = counter('webhook_events_total', 'Events stored, by type', ['provider', 'type'])
   const signatures = counter('webhook_signature_failures_total', 'Requests or items that were not genuine', [
     'provider',
@@ -74,6 +80,7 @@ export function openMetrics(): Metrics {
   return {
     callbacks: (provider, outcome) => callbacks.inc({ provider, outcome }),
     refreshes: (provider, outcome) => refreshes.inc({ provider, outcome }),
+    refreshFailures: (provider, failureClass) => refreshFailures.inc({ provider, class: failureClass }),
     events: (provider, type, count = 1) => events.inc({ provider, type }, count),
     signatureFailures: (provider, reason, count = 1) => signatures.inc({ provider, reason }, count),
     stateFailures: (provider, reason) => states.inc({ provider, reason }),

@@ -1,0 +1,143 @@
+/**
+ * The due rows `auth.refreshes`: when a connection is refreshed next, and who holds the one lease of doing it. A worker
+ * claims rows that are due; a reader that cannot wait takes the lease of one row. Never reads a plain token.
+ */
+import type { Db } from '../db/sql.ts'
+import { sql } from '../db/sql.ts'
+import type { Lease } from '../work/work.ts'
+import type { ConnectionStatus } from './transition.ts'
+
+export interface ClaimedRefresh {
+  readonly id: string
+  readonly provider: string
+  readonly lease_id: string
+  readonly claims: number
+}
+
+/** A due row as held by whoever refreshes. */
+export interface RefreshLease {
+  readonly id: string
+  readonly lease_id: string
+}
+
+/**
+ * Puts the row in order for tokens that were just written: due when between 20 % and 35 % of their lifetime are left,
+ * evenly spread (not within 30 s: an answer without lifetime must not become a loop). Without a refresh token there is
+ * nothing to do before the expiry. An earlier lease ends: its holder works from older tokens.
+ */
+export const scheduleRefresh = (
+  tx: Db,
+  row: { id: string; provider: string; expiresAt: Date; hasRefreshToken: boolean },
+) =>
+  tx.rows(sql`
+    insert into auth.refreshes (id, provider, due_at)
+    values (${row.id}, ${row.provider}, greatest(auth.clock() + interval '30 seconds',
+      ${row.expiresAt}::timestamptz - case when ${row.hasRefreshToken}::boolean
+        then (${row.expiresAt}::timestamptz - auth.clock()) * (0.2 + 0.15 * random()) else interval '0' end))
+    on conflict (id) do update
+       set due_at = excluded.due_at, lease_until = null, lease_id = null, claims = 0, attempts = 0`)
+
+/** For a connection that no refresh can help. */
+export const unscheduleRefresh = (tx: Db, connectionId: string) =>
+  tx.rows(sql`delete from auth.refreshes where id = ${connectionId}`)
+
+/** @param room how many rows of each provider may be claimed */
+export const claimRefreshes = (
+  db: Db,
+  lease: Lease,
+  room: { readonly providers: readonly string[]; readonly limits: readonly number[] },
+) =>
+  db.rows<ClaimedRefresh>(sql`
+    update auth.refreshes r
+       set lease_until = auth.clock() + make_interval(secs => ${lease.seconds}), lease_id = ${lease.id}, claims = r.claims + 1
+      from (select due.id
+              from unnest(${room.providers}::text[], ${room.limits}::int[]) room (provider, most)
+             cross join lateral (
+               select id from auth.refreshes
+                where provider = room.provider and due_at <= auth.clock()
+                  and (lease_until is null or lease_until < auth.clock())
+                order by due_at limit room.most for update skip locked) due) claimed
+     where r.id = claimed.id
+    returning r.id, r.provider, r.lease_id, r.claims`)
+
+/**
+ * Takes the lease of one connection for a reader: if nobody holds it, the tokens are those that the reader saw, and the
+ * row is not waiting after a failure. @returns whether it was taken
+ */
+export const takeRefresh = async (
+  db: Db,
+  wanted: { id: string; version: number; leaseId: string; seconds: number },
+): Promise<boolean> =>
+  (
+    await db.rows(sql`
+      insert into auth.refreshes as r (id, provider, due_at, lease_until, lease_id, claims)
+      select id, provider, auth.clock(), auth.clock() + make_interval(secs => ${wanted.seconds}), ${wanted.leaseId}::uuid, 1
+        from auth.oauth_tokens
+       where id = ${wanted.id} and version = ${wanted.version} and status in ('active', 'partial')
+      on conflict (id) do update
+         set lease_until = excluded.lease_until, lease_id = excluded.lease_id, claims = r.claims + 1
+       where (r.lease_until is null or r.lease_until < auth.clock())
+         and not (r.attempts > 0 and r.due_at > auth.clock())
+      returning r.id`)
+  ).length === 1
+
+export interface RefreshState {
+  readonly version: number
+  readonly status: ConnectionStatus
+  /** Seconds that the lease still runs; 0 when nobody holds it. */
+  readonly leased_seconds: number
+  /** Seconds until the next try after a failure; 0 when there is nothing to wait for. */
+  readonly waiting_seconds: number
+}
+
+export const findRefreshState = (db: Db, connectionId: string) =>
+  db.one<RefreshState>(sql`
+    select o.version, o.status,
+           greatest(0, coalesce(extract(epoch from r.lease_until - auth.clock()), 0))::float8 leased_seconds,
+           case when r.attempts > 0 then greatest(0, extract(epoch from r.due_at - auth.clock())) else 0 end::float8
+             waiting_seconds
+      from auth.oauth_tokens o left join auth.refreshes r on r.id = o.id where o.id = ${connectionId}`)
+
+export interface TokensToRefresh {
+  readonly id: string
+  readonly owner_id: string
+  readonly provider: string
+  readonly status: ConnectionStatus
+  readonly data_key: string | null
+  readonly refresh_token: string | null
+  readonly expires_at: Date | null
+  readonly scope: string
+  readonly version: number
+  readonly attempts: number
+  /** Seconds that the access token still lives; 0 or less when it is over. */
+  readonly left_seconds: number
+}
+
+/** @returns undefined when the lease is lost */
+export const findToRefresh = (db: Db, lease: RefreshLease) =>
+  db.one<TokensToRefresh>(sql`
+    select o.id, o.owner_id, o.provider, o.status, o.data_key, o.refresh_token, o.expires_at, o.scope, o.version,
+           r.attempts, coalesce(extract(epoch from o.expires_at - auth.clock()), 0)::float8 left_seconds
+      from auth.refreshes r join auth.oauth_tokens o on o.id = r.id
+     where r.id = ${lease.id} and r.lease_id = ${lease.lease_id}::uuid and r.lease_until > auth.clock()`)
+
+export const extendRefresh = async (db: Db, lease: RefreshLease, seconds: number): Promise<boolean> =>
+  (
+    await db.rows(sql`
+      update auth.refreshes set lease_until = auth.clock() + make_interval(secs => ${seconds})
+       where id = ${lease.id} and lease_id = ${lease.lease_id}::uuid returning id`)
+  ).length === 1
+
+/** Tried and failed: again later, and nobody tries before. */
+export const deferRefresh = (tx: Db, lease: RefreshLease, inSeconds: number) =>
+  tx.rows(sql`
+    update auth.refreshes
+       set due_at = auth.clock() + make_interval(secs => ${inSeconds}), lease_until = null, lease_id = null, claims = 0,
+           attempts = attempts + 1
+     where id = ${lease.id} and lease_id = ${lease.lease_id}::uuid`)
+
+/** Nothing was tried: due as it was. */
+export const releaseRefresh = (tx: Db, lease: RefreshLease) =>
+  tx.rows(sql`
+    update auth.refreshes set lease_until = null, lease_id = null, claims = 0
+     where id = ${lease.id} and lease_id = ${lease.lease_id}::uuid`)

@@ -1,0 +1,106 @@
+/**
+ * Reads an access token that callers can rely on: what is stored while it is valid for the asked time; near expiry it is
+ * refreshed, once for all callers of all processes: those of one process share one wait, one process takes the lease of
+ * the due row, the others watch the row for a bounded time. While the provider is down, a token that is still valid at
+ * all is served with its real expiry. Never returns a refresh token.
+ */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import { audit } from '../audit/audit.ts'
+import { REFRESH_LEASE_SECONDS, type RefreshNeeds, type RefreshResult, refresh } from './refresh.ts'
+import { findRefreshState, releaseRefresh, takeRefresh } from './refresh-store.ts'
+import { findConnectionsOf } from './store.ts'
+import { accessToken, type ReadableToken, type TokenOutcome } from './token.ts'
+
+export type TokenRead =
+  | Exclude<TokenOutcome, { kind: 'expired' }>
+  /** Not now: the provider or the wait for it failed, and no valid token is left. */
+  | { readonly kind: 'unavailable'; readonly retryAfterSeconds: number }
+
+export interface TokenReader {
+  /** @param minValidSeconds how long the token should still be valid */
+  read(connectionId: string, minValidSeconds: number): Promise<TokenRead>
+  /** The same for a caller of the API, audited before the token leaves. @param caller as in the audit: `service` */
+  readFor(caller: string, connectionId: string, minValidSeconds: number): Promise<TokenRead>
+  /** Ids of the user's connections at the provider, those that ended left out. */
+  connectionsOf(userId: string, provider: string): Promise<string[]>
+}
+
+/** Longer than a request and its commit, shorter than the patience of callers. A lease that outlives it is answered 503. */
+const WATCH_MS = 12_000
+const FIRST_POLL_MS = 25
+const SLOWEST_POLL_MS = 250
+const ADMIT_MS = 5_000
+
+export function openTokenReader(needs: RefreshNeeds): TokenReader {
+  const shared = new Map<string, Promise<RefreshResult>>()
+
+  function renewOnce(connectionId: string, stale: Stale): Promise<RefreshResult> {
+    const running = shared.get(connectionId)
+    if (running !== undefined) return running
+    const started = renew(needs, connectionId, stale).finally(() => shared.delete(connectionId))
+    shared.set(connectionId, started)
+    return started
+  }
+
+  async function read(connectionId: string, minValidSeconds: number): Promise<TokenRead> {
+    const stored = await accessToken(needs, connectionId, minValidSeconds)
+    if (stored.kind !== 'expired') return stored
+    const result = await renewOnce(connectionId, stored)
+    const now = await accessToken(needs, connectionId, minValidSeconds)
+    if (now.kind !== 'expired') return now
+    if (now.stillValid !== undefined) return now.stillValid
+    const inSeconds = result.kind === 'later' ? result.inSeconds : 1
+    return { kind: 'unavailable', retryAfterSeconds: Math.max(1, Math.ceil(inSeconds)) }
+  }
+
+  return {
+    read,
+    async readFor(caller, connectionId, minValidSeconds) {
+      const token = await read(connectionId, minValidSeconds)
+      if (token.kind === 'token') await auditRead(needs, caller, connectionId, token)
+      return token
+    },
+    connectionsOf: async (userId, provider) =>
+      (await findConnectionsOf(needs.db, { userId, provider })).map(({ id }) => id),
+  }
+}
+
+type Stale = Extract<TokenOutcome, { kind: 'expired' }>
+
+/** Refreshes, or waits until whoever does has finished. */
+async function renew(needs: RefreshNeeds, connectionId: string, stale: Stale): Promise<RefreshResult> {
+  const until = needs.monotonicMs() + WATCH_MS
+  for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(SLOWEST_POLL_MS, pollMs * 2)) {
+    const heldSeconds = needs.limits.heldSeconds(stale.provider)
+    if (heldSeconds > 0) return { kind: 'later', inSeconds: heldSeconds }
+    const held = { id: connectionId, lease_id: randomUUID(), leasedMs: needs.monotonicMs() }
+    const wanted = { id: connectionId, version: stale.version, leaseId: held.lease_id }
+    if (await takeRefresh(needs.db, { ...wanted, seconds: REFRESH_LEASE_SECONDS })) {
+      const slot = await needs.limits.admit(stale.provider, ADMIT_MS)
+      if (slot === undefined) {
+        await releaseRefresh(needs.db, held)
+        return { kind: 'later', inSeconds: Math.max(1, needs.limits.heldSeconds(stale.provider)) }
+      }
+      try {
+        return await refresh(needs, held, slot)
+      } finally {
+        slot.end()
+      }
+    }
+    const state = await findRefreshState(needs.db, connectionId)
+    if (state === undefined || state.version !== stale.version) return { kind: 'changed' }
+    if (state.status !== 'active' && state.status !== 'partial') return { kind: 'changed' }
+    if (state.waiting_seconds > 0) return { kind: 'later', inSeconds: state.waiting_seconds }
+    if (needs.monotonicMs() >= until) return { kind: 'later', inSeconds: state.leased_seconds }
+    await pause(pollMs * (0.5 + needs.random()))
+  }
+}
+
+const auditRead = (needs: RefreshNeeds, caller: string, connectionId: string, token: ReadableToken) =>
+  audit(needs.db, {
+    actor: caller,
+    action: 'token.read',
+    subject: connectionId,
+    detail: { provider: token.provider, expires_at: token.expiresAt.toISOString() },
+  })
