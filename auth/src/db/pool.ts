@@ -71,7 +71,13 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: Transaction) => Promis
   try {
     await client.query('begin')
     const result = await work(transactionOn(client))
-    await client.query('commit')
+    // a transaction that a swallowed error has aborted answers ROLLBACK here, without an error
+    const ended = await client.query('commit')
+    if (ended.command !== 'COMMIT')
+      throw Object.assign(new Error('a transaction was rolled back instead of committed'), {
+        code: 'not_committed',
+        safe: true,
+      })
     return result
   } catch (error) {
     // After a lost connection the rollback fails too: then the server has rolled back, or will.

@@ -10,7 +10,7 @@ import { monotonicMs } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { Vault } from '../vault/vault.ts'
-import { extendLease } from '../work/due.ts'
+import { extendLease, releaseLease } from '../work/due.ts'
 import type { WorkKind } from '../work/work.ts'
 import { destinationContext } from './destinations.ts'
 import type { Egress, EgressAnswer } from './egress.ts'
@@ -48,6 +48,7 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
     concurrency: 200,
     claim: (_db, lease) => claimDueDeliveries(needs.db, lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.deliveries', row, seconds),
+    release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),
     run: (row, signal) => deliver(needs, row, signal),
     poison: async (db: Db, row) => {
       if (!(await settlePoison(db, row))) return

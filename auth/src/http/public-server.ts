@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Answer, Ingest } from '../ingest/receive.ts'
 import { errorFields, type Log } from '../platform/log.ts'
-import { readBody } from './body.ts'
+import { type BodyBudget, openBodyBudget, readBody } from './body.ts'
 
 /** The callback of the connections room, already translated from HTTP. */
 export type CallbackDoor = (request: {
@@ -32,6 +32,8 @@ export interface PublicDoors {
 const CALLBACK_BODY_BYTES = 8 * 1024
 const URL_LIMIT = 32 * 1024
 const IN_FLIGHT_LIMIT = 4_096
+/** All bodies that are being read or judged, together. */
+const HELD_BYTES = 64 * 1024 * 1024
 const DISCARD_BYTES = 8 * 1024 * 1024
 const DISCARD_MS = 2_000
 
@@ -48,6 +50,7 @@ const EVENTS = /^\/webhook\/events\/([a-z0-9-]{1,32})(?:\/([A-Za-z0-9_.-]{1,160}
 
 export function buildPublicServer(doors: PublicDoors): Server {
   let inFlight = 0
+  const budget = openBodyBudget(HELD_BYTES)
   const server = createServer(
     {
       maxHeaderSize: 48 * 1024,
@@ -64,7 +67,7 @@ export function buildPublicServer(doors: PublicDoors): Server {
         return
       }
       inFlight += 1
-      dispatch(doors, request, response)
+      dispatch(doors, budget, request, response)
         .catch((error: unknown) => {
           doors.log.error(errorFields(error), 'a public request failed')
           if (!response.headersSent) end(response, { status: 500 })
@@ -92,6 +95,7 @@ export function buildPublicServer(doors: PublicDoors): Server {
 
 async function dispatch(
   doors: PublicDoors,
+  budget: BodyBudget,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -102,9 +106,9 @@ async function dispatch(
   const query = at === -1 ? [] : [...new URLSearchParams(target.slice(at + 1))]
 
   const events = EVENTS.exec(path)
-  if (events?.[1] !== undefined) return receive(doors, request, response, events[1], events[2], query)
+  if (events?.[1] !== undefined) return receive(doors, budget, request, response, events[1], events[2], query)
   const callback = CALLBACK.exec(path)
-  if (callback?.[1] !== undefined) return callBack(doors, request, response, callback[1], query)
+  if (callback?.[1] !== undefined) return callBack(doors, budget, request, response, callback[1], query)
   if (path === '/webhook/health') return health(doors, request, response)
   return refuse(request, response, 404)
 }
@@ -124,6 +128,7 @@ function health(doors: PublicDoors, request: IncomingMessage, response: ServerRe
 
 async function receive(
   doors: PublicDoors,
+  budget: BodyBudget,
   request: IncomingMessage,
   response: ServerResponse,
   provider: string,
@@ -134,7 +139,9 @@ async function receive(
   if (limits === undefined) return refuse(request, response, 404)
   const method = request.method ?? ''
   if (!limits.methods.includes(method)) return refuse(request, response, 405, limits.methods.join(', '))
-  const read = await readBody(request, limits.bodyLimitBytes)
+  // a stranger's body is not worth a byte of memory
+  if (ref !== undefined && doors.ingest.isForged(provider, ref)) return refuse(request, response, 404)
+  const read = await readBody(request, response, limits.bodyLimitBytes, budget)
   if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return
   const headers = request.headersDistinct as Record<string, string[]>
@@ -143,6 +150,7 @@ async function receive(
 
 async function callBack(
   doors: PublicDoors,
+  budget: BodyBudget,
   request: IncomingMessage,
   response: ServerResponse,
   provider: string,
@@ -150,7 +158,7 @@ async function callBack(
 ): Promise<void> {
   const method = request.method ?? ''
   if (method !== 'GET' && method !== 'POST') return refuse(request, response, 405, 'GET, POST')
-  const read = await readBody(request, CALLBACK_BODY_BYTES)
+  const read = await readBody(request, response, CALLBACK_BODY_BYTES, budget)
   if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return
   const answer = await doors.callback({
@@ -170,6 +178,7 @@ function refuse(request: IncomingMessage, response: ServerResponse, status: numb
     ...SAFE_HEADERS,
     'content-length': 0,
     ...(allow === undefined ? {} : { allow }),
+    ...(status === 503 ? { 'retry-after': '5' } : {}),
   })
   response.end()
   if (request.complete) return

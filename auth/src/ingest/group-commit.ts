@@ -13,6 +13,8 @@ export interface GroupOptions<Item> {
   readonly sizeOf: (item: Item) => number
   /** Largest group. */
   readonly groupSize: number
+  /** Largest group in bytes; a single larger item goes alone. */
+  readonly groupBytes: number
   /** Statements under way at once. */
   readonly flushers: number
   readonly bufferItems: number
@@ -27,6 +29,8 @@ interface Waiting<Item> {
   readonly item: Item
   readonly bytes: number
   readonly settle: (commit: Commit) => void
+  /** Already answered `unavailable`: its sender will repeat it, so it need not be stored. */
+  readonly expired: () => boolean
 }
 
 const BUSY_WAIT_MS = 2
@@ -58,9 +62,11 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
     clearTimeout(timer)
     timer = undefined
     if (queue.length === 0 || flushing >= options.flushers) return
-    const group = queue.slice(0, options.groupSize)
-    queue = queue.slice(options.groupSize)
-    for (const waiting of group) queuedBytes -= waiting.bytes
+    const group = takeGroup()
+    if (group.length === 0) {
+      if (flushing === 0) idle?.()
+      return
+    }
     flushing += 1
     options.onGroup?.(group.length)
     storeGroup(options, group)
@@ -76,13 +82,35 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
       })
   }
 
+  /** The next items in order, within the limits; what nobody waits for any more is dropped on the way. */
+  function takeGroup(): Waiting<Item>[] {
+    const group: Waiting<Item>[] = []
+    let bytes = 0
+    let taken = 0
+    for (const waiting of queue) {
+      if (group.length >= options.groupSize) break
+      if (group.length > 0 && bytes + waiting.bytes > options.groupBytes) break
+      taken += 1
+      queuedBytes -= waiting.bytes
+      if (waiting.expired()) continue
+      bytes += waiting.bytes
+      group.push(waiting)
+    }
+    queue = queue.slice(taken)
+    return group
+  }
+
   return {
     add(item, answerMs = options.answerMs) {
       const bytes = options.sizeOf(item)
       if (closed || queue.length >= options.bufferItems || queuedBytes + bytes > options.bufferBytes)
         return Promise.resolve('overloaded')
       return new Promise<Commit>((resolve) => {
-        const deadline = setTimeout(resolve, answerMs, 'unavailable')
+        let expired = false
+        const deadline = setTimeout(() => {
+          expired = true
+          resolve('unavailable')
+        }, answerMs)
         queue.push({
           item,
           bytes,
@@ -90,6 +118,7 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
             clearTimeout(deadline)
             resolve(commit)
           },
+          expired: () => expired,
         })
         queuedBytes += bytes
         schedule()

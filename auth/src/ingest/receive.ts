@@ -34,6 +34,8 @@ export interface Answer {
 export interface Ingest {
   /** The body limit and methods of a provider; undefined for an unknown or switched-off one. */
   limits(providerId: string): { bodyLimitBytes: number; methods: readonly string[] } | undefined
+  /** Whether a ref is not ours: known before the body is read. Counted. */
+  isForged(providerId: string, ref: string): boolean
   receive(providerId: string, request: NotificationRequest): Promise<Answer>
   close(): Promise<void>
 }
@@ -68,6 +70,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
     },
     sizeOf: (item) => item.body.length + 512,
     groupSize: 256,
+    groupBytes: 4 * 1024 * 1024,
     flushers: 2,
     bufferItems: 4_096,
     bufferBytes: 64 * 1024 * 1024,
@@ -82,6 +85,11 @@ export function openIngest(needs: IngestNeeds): Ingest {
       return webhook === undefined
         ? undefined
         : { bodyLimitBytes: webhook.bodyLimitBytes, methods: webhook.methods }
+    },
+    isForged(providerId, ref) {
+      if (needs.lookup(providerId).genuineRef(ref) !== undefined) return false
+      needs.metrics.signatureFailures(providerId, 'bad_ref')
+      return true
     },
     async receive(providerId, request) {
       const provider = needs.provider(providerId)

@@ -51,11 +51,11 @@ function plain(fields: LogFields): Record<string, LogValue> {
 export function errorFields(error: unknown): LogFields {
   if (!(error instanceof Error)) return { error_class: typeof error }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
-  const at = error.stack
-    ?.split('\n')
-    .find((line) => line.trimStart().startsWith('at '))
-    ?.trim()
-    .replace(/\(?file:\/\/.*\/(?=[^/]+\/[^/]+$)/, '')
+  // The message stands at the head of the stack and may quote anything: it is cut off before a frame is looked for.
+  const frames = error.stack?.startsWith(`${error.name}: ${error.message}`)
+    ? error.stack.slice(error.name.length + 2 + error.message.length)
+    : ''
+  const at = /\n\s+at (?:[^\n]*[/\\])?([\w.-]+:\d+:\d+)\)?(?:\n|$)/.exec(frames)?.[1]
   return {
     error_class: error.name,
     error_code: code,

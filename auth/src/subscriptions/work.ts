@@ -13,7 +13,7 @@ import { withDeadline } from '../platform/deadline.ts'
 import { isId, sha256 } from '../platform/ids.ts'
 import { errorFields } from '../platform/log.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
-import { claimDue, extendLease } from '../work/due.ts'
+import { claimDue, extendLease, releaseLease } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { judgeRetry } from './retry.ts'
 import { giveUp, type SettleNeeds, succeed, tryLater } from './settle.ts'
@@ -51,6 +51,7 @@ export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
     concurrency: 8,
     claim: (db, lease) => claimDue(db, TABLE, lease),
     extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
+    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
     run: (row, signal) => attend(needs, row, signal),
     poison: async (_db, row) => {
       const subscription = await findToCreate(needs.db, row)

@@ -19,6 +19,20 @@ export function claimDue(db: Db, table: DueTable, lease: Lease): Promise<DueRow[
     returning t.id, t.lease_id, t.claims`)
 }
 
+/** @param seconds until it is due again; a delay of zero leaves its time as it is */
+export async function releaseLease(
+  db: Db,
+  table: DueTable | 'auth.deliveries',
+  row: DueRow,
+  seconds: number,
+): Promise<void> {
+  await db.rows(sql`
+    update ${raw(table)}
+       set lease_until = null, lease_id = null, claims = greatest(claims - 1, 0),
+           due_at = case when ${seconds}::int > 0 then auth.clock() + make_interval(secs => ${seconds}::int) else due_at end
+     where id = ${row.id} and lease_id = ${row.lease_id} and due_at is not null`)
+}
+
 export async function extendLease(
   db: Db,
   table: DueTable | 'auth.deliveries',

@@ -1,8 +1,8 @@
 /**
  * The due-row worker. A due row says itself when it next needs work; a kind knows how to claim, extend, run and settle
  * its own rows. The loop claims in batches, runs outside any transaction, extends the leases it holds, and never
- * settles: a row whose work threw keeps its lease and comes again when that has passed. Polling always runs; a nudge
- * only shortens the wait.
+ * settles: a row whose work threw is given back and comes again; one whose process died comes again when its lease has
+ * passed, and only that counts towards poison. Polling always runs; a nudge only shortens the wait.
  */
 import { randomUUID } from 'node:crypto'
 import type { Db } from '../db/sql.ts'
@@ -33,6 +33,8 @@ export interface WorkKind<Row extends DueRow> {
   extend(db: Db, row: Row, seconds: number): Promise<boolean>
   /** Works and settles, fenced by `lease_id`. `signal` aborts when the lease is lost or the process drains too long. */
   run(row: Row, signal: AbortSignal): Promise<void>
+  /** Gives an unsettled row back, fenced: not counted as a claim, due again in `seconds`. Settled or lost: no effect. */
+  release(db: Db, row: Row, seconds: number): Promise<void>
   /** Settles a row whose claims were never answered: its work kills the process. */
   poison(db: Db, row: Row): Promise<void>
 }
@@ -71,35 +73,43 @@ export function openWorker(needs: WorkerNeeds, kinds: readonly WorkKind<any>[]):
   }
 }
 
+/** A row whose work threw waits this long; it keeps nothing of the claim. */
+const FAILED_SECONDS = 5
+
 function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   const inFlight = new Map<Promise<void>, AbortController>()
   let draining = false
-  let wake = () => {}
+  /** Something may be due: set by a nudge or a freed slot, taken by the next claim. */
   let nudged = false
+  let endPause: (() => void) | undefined
   let running: Promise<void> = Promise.resolve()
 
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
-      if (nudged || draining) {
-        nudged = false
-        resolve()
-        return
-      }
-      const timer = setTimeout(resolve, ms)
-      wake = () => {
+      const end = () => {
         clearTimeout(timer)
-        nudged = false
+        endPause = undefined
         resolve()
       }
+      const timer = setTimeout(end, ms)
+      endPause = end
+      if (nudged || draining) end()
     })
+
+  const nudge = () => {
+    nudged = true
+    endPause?.()
+  }
 
   async function loop(): Promise<void> {
     while (!draining) {
       const room = Math.min(kind.batch, kind.concurrency - inFlight.size)
       if (room <= 0) {
-        await Promise.race(inFlight.keys())
+        nudged = false
+        await pause(IDLE_MS)
         continue
       }
+      nudged = false
       const claimed = await claim(room)
       if (claimed === undefined) await pause(ERROR_MS)
       else if (claimed < room) await pause(IDLE_MS)
@@ -122,7 +132,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     const done = attend(row, abort).finally(() => {
       inFlight.delete(done)
       // a freed slot may be all the loop waits for
-      if (inFlight.size < kind.concurrency) wake()
+      nudge()
     })
     inFlight.set(done, abort)
   }
@@ -143,12 +153,18 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     try {
       if (row.claims > POISON_CLAIMS) await kind.poison(needs.db, row)
       else await kind.run(row, abort.signal)
+      // cut off by draining: another process may take it at once (fenced: a settled or lost row is not touched)
+      if (abort.signal.aborted) await kind.release(needs.db, row, 0)
     } catch (error) {
       needs.metrics.workErrors(kind.name)
       needs.log.error(
         { kind: kind.name, row: row.id, ...errorFields(error) },
-        'work failed; the row comes again when its lease has passed',
+        'work failed; the row comes again',
       )
+      // Only a process that died leaves its claim counted: what throws is no crash.
+      await kind.release(needs.db, row, FAILED_SECONDS).catch(() => {
+        needs.log.warn({ kind: kind.name, row: row.id }, 'the lease could not be given back; it will pass')
+      })
     } finally {
       clearInterval(heartbeat)
     }
@@ -158,19 +174,16 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     start: () => {
       running = loop()
     },
-    nudge: () => {
-      nudged = true
-      wake()
-    },
+    nudge,
     drain: async (graceMs: number) => {
       draining = true
-      wake()
-      await running
-      const timer = setTimeout(() => {
+      endPause?.()
+      const cut = setTimeout(() => {
         for (const abort of inFlight.values()) abort.abort()
       }, graceMs)
+      await running
       await Promise.all(inFlight.keys())
-      clearTimeout(timer)
+      clearTimeout(cut)
     },
   }
 }

@@ -8,6 +8,7 @@ function commit(store: GroupOptions<string>['store'], more: Partial<GroupOptions
     store,
     sizeOf: (item) => item.length,
     groupSize: 4,
+    groupBytes: 1000,
     flushers: 2,
     bufferItems: 100,
     bufferBytes: 1000,
@@ -107,5 +108,51 @@ describe('group commit', () => {
     await closed
     expect(stored).toBe(10)
     expect(new Set(await Promise.all(all))).toEqual(new Set(['stored']))
+  })
+
+  test('a group is limited in bytes; a larger item goes alone', async () => {
+    const groups: number[] = []
+    const group = commit(
+      async (items) => {
+        groups.push(items.reduce((sum, item) => sum + item.length, 0))
+      },
+      { groupBytes: 100, bufferBytes: 10_000, groupSize: 50 },
+    )
+    await Promise.all([
+      ...Array.from({ length: 10 }, () => group.add('x'.repeat(40))),
+      group.add('y'.repeat(300)),
+    ])
+    expect(Math.max(...groups.filter((bytes) => bytes !== 300))).toBeLessThanOrEqual(100)
+    expect(groups).toContain(300)
+  })
+
+  test('what was already refused is not stored behind its back, and does not hold newcomers up', async () => {
+    const stored: string[] = []
+    let release = () => {}
+    const hang = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    let first = true
+    const group = commit(
+      async (items) => {
+        if (first) {
+          first = false
+          await hang
+        }
+        stored.push(...items)
+      },
+      { flushers: 1, answerMs: 40 },
+    )
+    const answers = Promise.all(
+      ['a', 'b', 'c'].map(
+        (item, i) => new Promise<string>((resolve) => setTimeout(() => resolve(group.add(item)), i * 5)),
+      ),
+    )
+    expect(await answers).toEqual(['unavailable', 'unavailable', 'unavailable'])
+    release()
+    expect(await group.add('d', 1000)).toBe('stored')
+    // `a` was under way already: at least once is allowed, and its sender was told to repeat
+    expect(stored).toEqual(['a', 'd'])
+    await group.close()
   })
 })

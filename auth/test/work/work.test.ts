@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { openLog } from '../../src/platform/log.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
-import { claimDue, extendLease } from '../../src/work/due.ts'
+import { claimDue, extendLease, releaseLease } from '../../src/work/due.ts'
 import { type DueRow, openWorker, type WorkKind } from '../../src/work/work.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 
@@ -29,6 +29,7 @@ describe('the due-row worker', () => {
     concurrency: 8,
     claim: (db, lease) => claimDue(db, 'auth.chores', lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.chores', row, seconds),
+    release: (db, row, seconds) => releaseLease(db, 'auth.chores', row, seconds),
     run,
     poison: async (_db, row) => {
       await settle(row)
@@ -74,7 +75,7 @@ describe('the due-row worker', () => {
     expect(again && (await settle(again))).toHaveLength(1)
   })
 
-  test('work that throws keeps its lease and does not stop the loop', async () => {
+  test('work that throws is given back uncounted, later, and does not stop the loop', async () => {
     await make(3)
     const done: string[] = []
     const worker = openWorker(needs(), [
@@ -88,11 +89,9 @@ describe('the due-row worker', () => {
     await until(async () => (await left()) === 1)
     await worker.drain(1000)
     expect(done.sort()).toEqual(['c1', 'c3'])
-    expect(await t.db.one(sql`select id, claims, lease_until > auth.clock() held from auth.chores`)).toEqual({
-      id: 'c2',
-      claims: 1,
-      held: true,
-    })
+    expect(
+      await t.db.one(sql`select id, claims, lease_id, due_at > auth.clock() later from auth.chores`),
+    ).toEqual({ id: 'c2', claims: 0, lease_id: null, later: true })
   })
 
   test('a row that was claimed more than three times without an answer is poison', async () => {
@@ -121,5 +120,69 @@ describe('the due-row worker', () => {
     await worker.drain(50)
     expect(aborted).toBe(true)
     expect(await left()).toBe(1)
+  })
+
+  test('ten failures of a row are no crash: it is not poison', async () => {
+    await make(1)
+    let runs = 0
+    const worker = openWorker(needs(), [
+      kind(async (row) => {
+        runs += 1
+        await t.db.rows(sql`update auth.chores set due_at = auth.clock() - interval '1 hour'`)
+        if (runs <= 10) throw new Error('the database was away')
+        await settle(row)
+      }),
+    ])
+    worker.start()
+    const hurry = setInterval(() => {
+      t.db.rows(sql`update auth.chores set due_at = auth.clock()`).then(
+        () => worker.nudge('chores'),
+        () => {},
+      )
+    }, 20)
+    await until(async () => (await left()) === 0)
+    clearInterval(hurry)
+    await worker.drain(1000)
+    expect(runs).toBe(11)
+    expect(poisoned).not.toContain('c2')
+  })
+
+  test('a nudge that comes during a claim is not lost', async () => {
+    const claims: number[] = []
+    const slow: WorkKind<DueRow> = {
+      ...kind(async () => {}),
+      claim: async () => {
+        claims.push(performance.now())
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        worker.nudge('chores')
+        return []
+      },
+    }
+    const worker = openWorker(needs(), [slow])
+    worker.start()
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    await worker.drain(100)
+    // with each nudge lost to the idle pause of 250 ms there would be two
+    expect(claims.length).toBeGreaterThan(8)
+  })
+
+  test('the grace of a drain holds although every slot is busy', async () => {
+    await make(8)
+    let started = 0
+    const worker = openWorker(needs(), [
+      kind(async (_row, signal) => {
+        started += 1
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+      }),
+    ])
+    worker.start()
+    await until(async () => started === 8)
+    const began = performance.now()
+    await worker.drain(100)
+    expect(performance.now() - began).toBeLessThan(3_000)
+    // given back at once, for the next process
+    expect(
+      await t.db.one(sql`select count(*)::int n from auth.chores where lease_id is null and claims = 0`),
+    ).toEqual({ n: 8 })
   })
 })
