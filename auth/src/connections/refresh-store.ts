@@ -136,6 +136,14 @@ export const deferRefresh = (tx: Db, lease: RefreshLease, inSeconds: number) =>
            attempts = attempts + 1
      where id = ${lease.id} and lease_id = ${lease.lease_id}::uuid`)
 
+/** Left unsettled by a worker: not counted as a claim. @param inSeconds until it is due again; 0 leaves its time */
+export const giveBackRefresh = (db: Db, lease: RefreshLease, inSeconds: number) =>
+  db.rows(sql`
+    update auth.refreshes
+       set lease_until = null, lease_id = null, claims = greatest(claims - 1, 0),
+           due_at = case when ${inSeconds}::int > 0 then auth.clock() + make_interval(secs => ${inSeconds}::int) else due_at end
+     where id = ${lease.id} and lease_id = ${lease.lease_id}::uuid`)
+
 /** Nothing was tried: due as it was. */
 export const releaseRefresh = (tx: Db, lease: RefreshLease) =>
   tx.rows(sql`

@@ -6,7 +6,13 @@ import type { Db } from '../db/sql.ts'
 import type { Lease, WorkKind } from '../work/work.ts'
 import { type HeldRefresh, REFRESH_LEASE_SECONDS, type RefreshNeeds, refresh } from './refresh.ts'
 import { REFRESH_LIMITS, type RefreshSlot } from './refresh-limits.ts'
-import { type ClaimedRefresh, claimRefreshes, deferRefresh, extendRefresh } from './refresh-store.ts'
+import {
+  type ClaimedRefresh,
+  claimRefreshes,
+  deferRefresh,
+  extendRefresh,
+  giveBackRefresh,
+} from './refresh-store.ts'
 
 export interface RefreshRow extends ClaimedRefresh, HeldRefresh {
   readonly slot: RefreshSlot
@@ -28,6 +34,9 @@ export function refreshWork({ refreshing: needs, providerIds }: RefreshWorkNeeds
     concurrency: most,
     claim: (db, lease) => claim(needs, db, lease, providerIds),
     extend: (db, row, seconds) => extendRefresh(db, row, seconds),
+    release: async (db, row, seconds) => {
+      await giveBackRefresh(db, row, seconds)
+    },
     async run(row, signal) {
       try {
         await refresh(needs, row, row.slot, signal)

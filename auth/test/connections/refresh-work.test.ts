@@ -1,0 +1,213 @@
+/** Refresh ahead: when rows are due, how fast they are worked on, and a provider that is away for two hours. */
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { completeFlow } from '../../src/connections/complete.ts'
+import { disconnect } from '../../src/connections/disconnect.ts'
+import { openRefreshLimits } from '../../src/connections/refresh-limits.ts'
+import { sql } from '../../src/db/sql.ts'
+import { openWorker } from '../../src/work/work.ts'
+import { bindingOf, granted } from './ground.ts'
+import { failing, openRefreshGround, type RefreshGround, renewed } from './refresh-ground.ts'
+
+let g: RefreshGround
+beforeAll(async () => {
+  g = await openRefreshGround()
+})
+afterAll(() => g.shut())
+beforeEach(() => g.reset())
+
+describe('due rows', () => {
+  test('connecting makes one, at 20 to 35 % of the lifetime left and spread; disconnecting ends it', async () => {
+    const dues: number[] = []
+    for (let i = 0; i < 12; i += 1) {
+      const user = await g.user(`user-${i}@example.com`)
+      const { ticket } = await g.ticketFor(user, 'google', `code-${i}`)
+      g.google.exchangeWith = async () => granted({ expiresAt: new Date(Date.now() + 3_600_000) })
+      const done = await completeFlow(g.needs, {
+        ticket,
+        userId: user,
+        sessionBinding: bindingOf(`session of ${user}`),
+      })
+      if (done.kind !== 'connected') throw new Error(done.kind)
+      dues.push((await g.due(done.connectionId))?.in_seconds ?? 0)
+      await disconnect(g.needs, done.connectionId, { userId: user, role: 'user' })
+      expect(await g.due(done.connectionId)).toBeUndefined()
+    }
+    for (const seconds of dues) {
+      expect(seconds).toBeGreaterThan(0.65 * 3600 - 5)
+      expect(seconds).toBeLessThanOrEqual(0.8 * 3600)
+    }
+    expect(Math.max(...dues) - Math.min(...dues)).toBeGreaterThan(60)
+  })
+
+  test('a refresh plans the next one', async () => {
+    const { work } = g.instance()
+    const id = await g.seed({ due: true })
+    g.behaviour.refresh = async () => renewed(g, 'access-2')
+    expect(await work()).toBe(1)
+    expect(await work()).toBe(0)
+    expect((await g.due(id))?.in_seconds).toBeGreaterThan(2_000)
+    await g.later(2_900)
+    expect(await work()).toBe(1)
+    expect(g.asked).toHaveLength(2)
+  })
+
+  test('a row whose work ended the process three times rests for an hour', async () => {
+    const { kind, db } = g.instance()
+    const id = await g.seed({ due: true })
+    await g.db.rows(sql`update auth.refreshes set claims = 3`)
+    const [row] = await kind.claim(db, { id: crypto.randomUUID(), seconds: 30, limit: 5 })
+    if (row === undefined) throw new Error('nothing claimed')
+    expect(row.claims).toBe(4)
+    await kind.poison(db, row)
+    expect((await g.due(id))?.in_seconds).toBeGreaterThan(3_500)
+    expect(await g.connection(id)).toMatchObject({ status: 'active' })
+  })
+})
+
+describe('limits', () => {
+  test('RE-10 500 connections that expire in the same minute: never faster than the cap, never more at once, none twice', async () => {
+    const limit = { concurrency: 8, perSecond: 100 }
+    const { kind, needs, db } = g.instance({ limit })
+    const owner = await g.user('owner@example.com')
+    const seeded: string[] = []
+    for (let i = 0; i < 500; i += 1)
+      seeded.push(
+        await g.seed({ ownerId: owner, refreshToken: `refresh of ${i}`, leftSeconds: 60, due: true }),
+      )
+    const begun: number[] = []
+    let atOnce = 0
+    let mostAtOnce = 0
+    g.behaviour.refresh = async () => {
+      begun.push(performance.now())
+      atOnce += 1
+      mostAtOnce = Math.max(mostAtOnce, atOnce)
+      await pause(5)
+      atOnce -= 1
+      return renewed(g, 'access-2')
+    }
+    const worker = openWorker({ db, log: needs.log, metrics: needs.metrics }, [kind])
+    worker.start()
+    for (const end = performance.now() + 20_000; begun.length < 500 && performance.now() < end; )
+      await pause(50)
+    await pause(300)
+    await worker.drain(2_000)
+    expect(g.asked).toHaveLength(500)
+    expect(new Set(g.asked).size).toBe(500)
+    expect(mostAtOnce).toBeLessThanOrEqual(limit.concurrency)
+    const busiest = Math.max(
+      ...begun.map((from) => begun.filter((at) => at >= from && at < from + 995).length),
+    )
+    expect(busiest).toBeLessThanOrEqual(limit.perSecond)
+    const rows = await g.db.rows<{ version: number; n: string }>(
+      sql`select version, count(*) n from auth.oauth_tokens group by 1`,
+    )
+    expect(rows).toEqual([{ version: 2, n: '500' }])
+    // the next time they are spread over a tenth of an hour and more
+    const spread = await g.db.one<{ seconds: number }>(
+      sql`select extract(epoch from max(due_at) - min(due_at))::float8 seconds from auth.refreshes`,
+    )
+    expect(spread?.seconds).toBeGreaterThan(300)
+    expect(seeded).toHaveLength(500)
+  })
+
+  test('a slow provider takes nothing from another', async () => {
+    const { kind, db } = g.instance({ limit: { concurrency: 2, perSecond: 50 } })
+    for (let i = 0; i < 5; i += 1) await g.seed({ provider: 'google', due: true })
+    for (let i = 0; i < 5; i += 1) await g.seed({ provider: 'microsoft', due: true })
+    const rows = await kind.claim(db, { id: crypto.randomUUID(), seconds: 30, limit: 16 })
+    expect(rows.map(({ provider }) => provider).sort()).toEqual([
+      'google',
+      'google',
+      'microsoft',
+      'microsoft',
+    ])
+    expect(await kind.claim(db, { id: crypto.randomUUID(), seconds: 30, limit: 16 })).toEqual([])
+  })
+
+  test('F15 Retry-After holds the provider for all, readers too; the other provider goes on', async () => {
+    let now = 0
+    const { reader, work } = g.instance({ now: () => now })
+    const first = await g.seed({ leftSeconds: -1, due: true })
+    g.behaviour.refresh = failing({ class: 'throttled', code: 'http_429', retryAfterSeconds: 60 })
+    await work()
+    expect(g.asked).toHaveLength(1)
+    const second = await g.seed({ leftSeconds: -1, due: true })
+    const other = await g.seed({ provider: 'microsoft', leftSeconds: -1 })
+    g.behaviour.refresh = async () => renewed(g, 'access-2')
+    expect(await work()).toBe(0)
+    expect(await reader.read(second, 60)).toMatchObject({ kind: 'unavailable', retryAfterSeconds: 60 })
+    expect(await reader.read(other, 60)).toMatchObject({ kind: 'token' })
+    now += 61_000
+    expect(await reader.read(second, 60)).toMatchObject({ kind: 'token' })
+    expect(await g.connection(first)).toMatchObject({ status: 'active' })
+  })
+
+  test('after five failures in a row one probe at a time, with growing pauses up to a minute; a success ends it', () => {
+    let now = 0
+    const limits = openRefreshLimits({ monotonicMs: () => now, random: () => 0.999 })
+    const fail = () => limits.failed('google', { class: 'transient', code: 'timeout' })
+    for (let i = 0; i < 4; i += 1) fail()
+    expect(limits.heldSeconds('google')).toBe(0)
+    fail()
+    expect(limits.heldSeconds('google')).toBeCloseTo(5, 1)
+    expect(limits.reserve('google', 8)).toEqual([])
+    expect(limits.reserve('microsoft', 8)).toHaveLength(8)
+    now += 5_001
+    expect(limits.reserve('google', 8)).toHaveLength(1)
+    expect(limits.reserve('google', 8)).toHaveLength(0)
+    for (let i = 0; i < 20; i += 1) fail()
+    expect(limits.heldSeconds('google')).toBeLessThanOrEqual(60)
+    expect(limits.heldSeconds('google')).toBeGreaterThan(55)
+    now += 61_000
+    limits.answered('google')
+    expect(limits.reserve('google', 8)).toHaveLength(7)
+  })
+})
+
+describe('F13 the provider is away for two hours', () => {
+  test('RE-08 F13 valid tokens are served until their expiry, no connection needs its user, and work resumes by itself', async () => {
+    let now = 0
+    const { reader, work } = g.instance({ now: () => now })
+    const owner = await g.user('owner@example.com')
+    const ids: string[] = []
+    for (let i = 0; i < 40; i += 1)
+      ids.push(await g.seed({ ownerId: owner, leftSeconds: 3_600 - i, refreshToken: `refresh of ${i}` }))
+    const [first = ''] = ids
+    g.behaviour.refresh = failing({ class: 'transient', code: 'timeout' })
+    let served = 0
+    let refused = 0
+    for (let minute = 0; minute < 120; minute += 1) {
+      await work()
+      const read = await reader.read(first, 60)
+      if (read.kind === 'token') served += 1
+      else {
+        expect(read).toMatchObject({ kind: 'unavailable' })
+        refused += 1
+      }
+      await g.later(60)
+      now += 60_000
+    }
+    // served to the last minute of its hour, refused for the other
+    expect([served, refused]).toEqual([60, 60])
+    const statuses = () =>
+      g.db.rows<{ status: string; n: string }>(
+        sql`select status, count(*) n from auth.oauth_tokens group by 1`,
+      )
+    expect(await statuses()).toEqual([{ status: 'active', n: '40' }])
+    expect(await g.events()).toEqual([])
+    // a probe a minute and not forty connections a try
+    expect(g.asked.length).toBeLessThan(200)
+    g.behaviour.refresh = async () => renewed(g, 'access-2')
+    g.asked.length = 0
+    for (let second = 0; second < 300; second += 10) {
+      await work()
+      await g.later(10)
+      now += 10_000
+    }
+    expect(g.asked).toHaveLength(40)
+    expect(new Set(g.asked).size).toBe(40)
+    expect(await statuses()).toEqual([{ status: 'active', n: '40' }])
+    expect(await reader.read(first, 60)).toMatchObject({ kind: 'token' })
+  }, 60_000)
+})
