@@ -2,8 +2,6 @@
  * The one place where the parts meet. It opens pools, keys, providers, rooms and doors in the order in which they need
  * one another, and closes them in the opposite one: doors first, then what is in flight, then the pools.
  */
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Host, Provider } from '@flovify/providers'
 import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
@@ -11,13 +9,14 @@ import { openFailureReport } from './connections/refresh-failure.ts'
 import { openRefreshLimits } from './connections/refresh-limits.ts'
 import { callerOfSession } from './connections/sessions.ts'
 import { openTokenReader } from './connections/token-read.ts'
-import { openPool, type Pool, type PoolOptions } from './db/pool.ts'
+import { closePools, openPools, type Pools } from './db/pools.ts'
 import { openReadiness } from './db/readiness.ts'
 import { openDestinations } from './delivery/destinations.ts'
 import { openEgress } from './delivery/egress.ts'
 import { openHistory } from './delivery/history-store.ts'
 import { openCallbackDoor } from './http/callback-route.ts'
 import { buildInternalServer } from './http/internal-server.ts'
+import { closeDoor, listen, portOf, withinGrace } from './http/listening.ts'
 import { buildPublicServer } from './http/public-server.ts'
 import { publicEndpoints, routeTable } from './http/routes.ts'
 import { openIngest } from './ingest/receive.ts'
@@ -37,6 +36,9 @@ import { readBacklog } from './work/backlog-store.ts'
 import { plantChores } from './work/chores.ts'
 import { openWorker } from './work/work.ts'
 import { choreTable, workTable } from './work-table.ts'
+
+/** Beyond the grace, for what must be cut. */
+const CUT_MS = 1_000
 
 export interface Service {
   readonly publicPort: number
@@ -141,31 +143,34 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
 
   const platformJwt = config.platformJwt && openPlatformJwt({ fetch, clock }, config.platformJwt)
   const internal = await buildInternalServer({
-    routes: routeTable({
-      db: pools.work,
-      vault,
-      ledger,
-      provider,
-      providers: [...providers.values()],
-      subscriptions,
-      tokens,
-      metrics,
-      log,
-      webhookOrigin: config.webhookOrigin,
-      platformJwt,
-      history: openHistory(pools.reads),
-      destinations,
-      rules,
-      local: config.mode === 'local',
-      unready: readiness.reasons,
-      refreshGauges: async () => {
-        const backlog = await readBacklog(pools.reads).catch(() => undefined)
-        if (backlog === undefined) return
-        metrics.gauge('deliveries_due', backlog.due)
-        metrics.gauge('deliveries_dead', backlog.dead)
-        metrics.gauge('oldest_due_seconds', backlog.oldestDueSeconds)
+    routes: routeTable(
+      {
+        db: pools.work,
+        vault,
+        ledger,
+        provider,
+        providers: [...providers.values()],
+        subscriptions,
+        tokens,
+        metrics,
+        log,
+        webhookOrigin: config.webhookOrigin,
+        platformJwt,
+        history: openHistory(pools.reads),
+        destinations,
+        rules,
+        local: config.mode === 'local',
+        unready: readiness.reasons,
+        refreshGauges: async () => {
+          const backlog = await readBacklog(pools.reads).catch(() => undefined)
+          if (backlog === undefined) return
+          metrics.gauge('deliveries_due', backlog.due)
+          metrics.gauge('deliveries_dead', backlog.dead)
+          metrics.gauge('oldest_due_seconds', backlog.oldestDueSeconds)
+        },
       },
-    }),
+      config.role,
+    ),
     serviceSecret: config.serviceSecret.reveal(),
     version: config.version,
     session: (token) => callerOfSession({ db: pools.reads }, token),
@@ -194,13 +199,13 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     publicPort: portOf(door),
     internalPort: portOf(internal.server),
     async stop(graceMs) {
-      readiness.close()
-      await closeDoor(door, graceMs)
-      await ingest.close()
-      await internal.close()
-      if (config.role !== 'door') await worker.drain(graceMs)
+      readiness.drain()
+      // The worker claims no more from now on; what is in flight everywhere shares one grace.
+      const work = config.role === 'door' ? Promise.resolve() : worker.drain(graceMs)
+      const doors = closeDoor(door, graceMs).then(() => ingest.close())
+      await withinGrace(Promise.all([work, doors, internal.close()]), graceMs + CUT_MS)
       await egress.close()
-      await closePools(pools)
+      await withinGrace(closePools(pools), CUT_MS)
     },
   }
 }
@@ -208,41 +213,3 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
 function openProviders(config: Config, host: Host): ReadonlyMap<string, Provider> {
   return new Map(config.providers.map(({ module, settings }) => [module.id, module.open(settings, host)]))
 }
-
-type Pools = Readonly<Record<'ingest' | 'work' | 'reads', Pool>>
-
-/** Sizes for one small server: together well under PostgreSQL's default of 100. */
-function openPools(url: string, log: Log): Pools {
-  const open = (name: PoolOptions['name'], size: number, statementMs: number) =>
-    openPool({ url, name, size, connectMs: 1_500, statementMs, log })
-  return { ingest: open('ingest', 6, 2_000), work: open('work', 16, 10_000), reads: open('reads', 6, 5_000) }
-}
-
-async function closePools(pools: Pools): Promise<void> {
-  await Promise.all(Object.values(pools).map((pool) => pool.close()))
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-/** Answers under way are finished; idle connections are closed at once; what is left after the grace is cut. */
-function closeDoor(server: Server, graceMs: number): Promise<void> {
-  if (!server.listening) return Promise.resolve()
-  return new Promise((resolve) => {
-    const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-    server.close(() => {
-      clearTimeout(cut)
-      resolve()
-    })
-    server.closeIdleConnections()
-  })
-}
-
-const portOf = (server: Server): number => (server.address() as AddressInfo | null)?.port ?? 0

@@ -42,7 +42,7 @@ export function readRole(value: string | undefined, wrong: Wrong): RunRole {
 export function readDatabaseUrl(name: string, value: string, wrong: Wrong): string {
   if (value === '') return ''
   const url = URL.canParse(value) ? new URL(value) : undefined
-  if (url === undefined || !/^postgres(ql)?:$/.test(url.protocol))
+  if (url === undefined || !/^postgres(ql)?:$/.test(url.protocol) || passwordOf(value) === undefined)
     wrong(`${name} is not a PostgreSQL URL: postgres://user:password@host:5432/name`)
   return value
 }
@@ -146,16 +146,36 @@ export function readPlatformJwt(text: Text, mode: Mode, wrong: Wrong): PlatformJ
 
 const KNOWN_DEFAULTS = /^(change-?me|secret|password|test|dev|example|default)/i
 
+/** @returns undefined when it is not percent-encoded as a URL must be */
+function passwordOf(databaseUrl: string): string | undefined {
+  try {
+    const { password, username } = new URL(databaseUrl)
+    decodeURIComponent(username)
+    return decodeURIComponent(password)
+  } catch {
+    return undefined
+  }
+}
+
+const isGuessable = (secret: string) => KNOWN_DEFAULTS.test(secret) || new Set(secret).size < 10
+
 export function checkProduction(
   flags: string,
-  given: { serviceSecret: string; databaseUrl: string; keys: ReadonlyMap<string, Buffer> },
+  given: {
+    serviceSecret: string
+    sessionSecret: string | undefined
+    databaseUrl: string
+    keys: ReadonlyMap<string, Buffer>
+  },
   wrong: Wrong,
 ): void {
-  if (given.serviceSecret !== '' && (KNOWN_DEFAULTS.test(given.serviceSecret) || new Set(given.serviceSecret).size < 10))
+  if (given.serviceSecret !== '' && isGuessable(given.serviceSecret))
     wrong('SERVICE_SECRET is not random: generate a new one')
-  const databasePassword = URL.canParse(given.databaseUrl)
-    ? decodeURIComponent(new URL(given.databaseUrl).password)
-    : ''
+  if (given.sessionSecret !== undefined && isGuessable(given.sessionSecret))
+    wrong('SESSION_SECRET is not random: generate a new one')
+  if (given.sessionSecret !== undefined && given.sessionSecret === given.serviceSecret)
+    wrong('SESSION_SECRET and SERVICE_SECRET must differ: the platform must not hold the service token')
+  const databasePassword = passwordOf(given.databaseUrl) ?? ''
   const keyTexts = [...given.keys.values()].map((key) => key.toString('base64url'))
   const same = (a: string) => keyTexts.includes(a.replace(/=+$/, ''))
   if (

@@ -99,10 +99,16 @@ export function readConfig(
     if (reading.kind === 'on') providers.push({ module, settings: reading.settings })
     else if (reading.kind === 'invalid') mistakes.push(...reading.mistakes)
   }
+  if (
+    webhookOrigin !== '' &&
+    consoleOrigin !== '' &&
+    new URL(webhookOrigin).hostname === new URL(consoleOrigin).hostname
+  )
+    wrong('WEBHOOK_BASE_URL and CONSOLE_BASE_URL must have different host names: cookies ignore ports')
   if (mode === 'production')
     checkProduction(
       [...execArgv, environment.NODE_OPTIONS ?? ''].join(' '),
-      { serviceSecret, databaseUrl, keys },
+      { serviceSecret, sessionSecret: text('SESSION_SECRET'), databaseUrl, keys },
       wrong,
     )
 
@@ -111,7 +117,8 @@ export function readConfig(
     role,
     version: text('SERVICE_SEMVER') ?? '0.1.0',
     databaseUrl,
-    migrationDatabaseUrl: text('MIGRATION_DATABASE_URL') ?? databaseUrl,
+    migrationDatabaseUrl:
+      readDatabaseUrl('MIGRATION_DATABASE_URL', text('MIGRATION_DATABASE_URL') ?? '', wrong) || databaseUrl,
     serviceSecret: new Secret(serviceSecret),
     keys,
     host: mode === 'local' ? '127.0.0.1' : (text('AUTH_HOST') ?? '0.0.0.0'),

@@ -5,7 +5,9 @@
 import { compose, type Service } from './compose.ts'
 import { type Config, readConfig } from './config.ts'
 import { migrate } from './db/migrate.ts'
-import { errorFields, openLog } from './platform/log.ts'
+import { openPool } from './db/pool.ts'
+import { errorFields, type Log, openLog } from './platform/log.ts'
+import { verifyKeys } from './vault/store.ts'
 
 const DRAIN_MS = 8_000
 
@@ -48,15 +50,39 @@ async function main(): Promise<void> {
   })
 }
 
-async function start(config: Config, log: ReturnType<typeof openLog>): Promise<Service> {
+async function start(config: Config, log: Log): Promise<Service> {
   try {
-    const applied = await migrate(config.migrationDatabaseUrl)
+    await verifyBeforeMigrating(config, log)
+    const applied = await migrate(config.migrationDatabaseUrl, runtimeRoleOf(config))
     if (applied.length > 0) log.info({ migrations: applied.join(' ') }, 'migrated')
     return await compose(config, { log })
   } catch (error) {
     process.stderr.write(`${sentenceOf(error)}\n`)
     process.exit(1)
   }
+}
+
+async function verifyBeforeMigrating(config: Config, log: Log): Promise<void> {
+  const db = openPool({
+    url: config.migrationDatabaseUrl,
+    name: 'migrations',
+    size: 1,
+    connectMs: 5_000,
+    statementMs: 5_000,
+    log,
+  })
+  try {
+    await verifyKeys(db, config.keys)
+  } finally {
+    await db.close()
+  }
+}
+
+/** The role of DATABASE_URL, where migrations run as another one. */
+function runtimeRoleOf(config: Config): string | undefined {
+  const runtime = decodeURIComponent(new URL(config.databaseUrl).username)
+  const migrating = decodeURIComponent(new URL(config.migrationDatabaseUrl).username)
+  return runtime === '' || runtime === migrating ? undefined : runtime
 }
 
 const CONNECTION_CODES: Readonly<Record<string, string>> = {

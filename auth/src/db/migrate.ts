@@ -16,10 +16,11 @@ export class MigrationError extends Error {
 
 /**
  * @param databaseUrl of a role that may create schema objects (MIGRATION_DATABASE_URL)
+ * @param runtimeRole the role of DATABASE_URL where it is another one: it gets the rights to read and write, and no DDL
  * @returns the names that were applied now
  * @throws MigrationError with a sentence for the operator
  */
-export async function migrate(databaseUrl: string): Promise<string[]> {
+export async function migrate(databaseUrl: string, runtimeRole?: string): Promise<string[]> {
   const client = new pg.Client({
     connectionString: databaseUrl,
     connectionTimeoutMillis: 5_000,
@@ -38,10 +39,24 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
     await client.query(
       'create table if not exists auth.migrations (name text primary key, sha256 text not null, applied_at timestamptz not null default now())',
     )
-    return await apply(client)
+    const applied = await apply(client)
+    if (runtimeRole !== undefined) await grant(client, runtimeRole)
+    return applied
   } finally {
     await client.end()
   }
+}
+
+/** What the service needs at run time; day partitions are made through functions that run as the migration role. */
+async function grant(client: pg.Client, role: string): Promise<void> {
+  const name = client.escapeIdentifier(role)
+  await client.query(`grant usage on schema auth to ${name}`)
+  await client.query(`grant select, insert, update, delete on all tables in schema auth to ${name}`)
+  await client.query(`revoke insert, update, delete on auth.migrations from ${name}`)
+  await client.query(`grant usage, select on all sequences in schema auth to ${name}`)
+  await client.query(
+    `grant execute on function auth.ensure_day(text, date), auth.ensure_days(date, date) to ${name}`,
+  )
 }
 
 async function apply(client: pg.Client): Promise<string[]> {

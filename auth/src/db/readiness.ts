@@ -12,7 +12,8 @@ import { sql } from './sql.ts'
 export interface Readiness {
   /** Fixed sentences; empty when ready. */
   reasons(): Promise<readonly string[]>
-  close(): void
+  /** From now on this process is not ready: it ends. */
+  drain(): void
 }
 
 export interface ReadinessNeeds {
@@ -39,8 +40,10 @@ export async function openReadiness(needs: ReadinessNeeds): Promise<Readiness> {
     needs.mode === 'local'
       ? setInterval(() => void followClock(needs).catch(() => undefined), FOLLOW_MS)
       : undefined
+  let draining = false
   return {
     async reasons() {
+      if (draining) return ['this process is ending']
       try {
         const now = await readDurability(needs.db)
         return now.kind === 'durable' ? [] : now.reasons
@@ -49,7 +52,10 @@ export async function openReadiness(needs: ReadinessNeeds): Promise<Readiness> {
         return ['the database does not answer']
       }
     },
-    close: () => clearInterval(timer),
+    drain() {
+      draining = true
+      clearInterval(timer)
+    },
   }
 }
 

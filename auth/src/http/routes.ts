@@ -31,8 +31,9 @@ export type RouteNeeds = ConnectionRouteNeeds &
   SessionNeeds &
   TokenDoors
 
-/** In the order of a connection's life. */
-export function routeTable(needs: RouteNeeds): readonly Route[] {
+/** In the order of a connection's life. A process that only works (AUTH_ROLE=work) serves the first line alone. */
+export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): readonly Route[] {
+  if (role === 'work') return operatingRoutes(needs)
   return [
     ...operatingRoutes(needs), //    public   GET /ready, /metrics (and /openapi.json)
     ...sessionRoutes(needs), //      service  POST /internal/signin-links, /internal/sessions · user  …/sessions/current

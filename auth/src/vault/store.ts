@@ -1,7 +1,18 @@
 /** What the database remembers of the key ring: ids, check values, status. Never key bytes. */
-import type { Database } from '../db/sql.ts'
+import type { Database, Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import { checkKeys, type KeyRing, openKeyRing, type StoredKey } from './key-ring.ts'
+
+/**
+ * Compares the configured keys with a database that has been used before, without changing anything: asked before
+ * migrations, so that a wrong key finds the schema as it left it. An empty database has nothing to compare.
+ * @throws KeyRingError with a sentence for the operator
+ */
+export async function verifyKeys(db: Db, keys: ReadonlyMap<string, Buffer>): Promise<void> {
+  const table = await db.one<{ there: boolean }>(sql`select to_regclass('auth.vault_keys') is not null there`)
+  if (table?.there !== true) return
+  checkKeys(keys, await db.rows<StoredKey>(sql`select key_id, check_value, status from auth.vault_keys`))
+}
 
 /**
  * Opens the ring after checking it against `auth.vault_keys`; remembers keys it has not seen. Changes nothing when a
