@@ -3,6 +3,5 @@
  * kits in `oauth/` and `webhook/` are for the providers' own folders.
  */
 export { type Catalogue, catalogue } from './catalogue.ts'
-export { type OpenedProviders, openProviders } from './open-providers.ts'
 export type * from './provider.ts'
 export { Secret } from './secret.ts'

@@ -4,7 +4,7 @@
  */
 import { createHmac } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { catalogue, openProviders } from '../src/index.ts'
+import { catalogue } from '../src/index.ts'
 import { authorizationUrl } from '../src/oauth/authorization-url.ts'
 import { validateIdToken } from '../src/oauth/id-token.ts'
 import { remoteKeys } from '../src/oauth/keys.ts'
@@ -18,6 +18,7 @@ import { isHmacSha256, sha256Hex } from '../src/webhook/hmac.ts'
 import { member, readHostileJson, textMember } from '../src/webhook/hostile-json.ts'
 import { CANARIES, describeConformance, openWith } from './conformance.ts'
 import { hostAt, makeSigner, NOTHING_KNOWN, notification, startClock, startLoopback } from './loopback.ts'
+import { openProviders } from './open-providers.ts'
 
 interface AcmeSettings {
   readonly clientId: string

@@ -15,7 +15,6 @@ export class KeyRingError extends Error {
 export interface KeyRing {
   readonly primaryId: string
   has(keyId: string): boolean
-  ids(): readonly string[]
   /** @returns 32 bytes for one purpose only. @throws KeyRingError for an id that is not configured */
   derive(keyId: string, purpose: string): Buffer
   /** First 8 bytes of HMAC(key, "kcv"): tells keys apart, reveals nothing. */
@@ -39,7 +38,6 @@ export function openKeyRing(keys: ReadonlyMap<string, Buffer>, primaryId: string
   return {
     primaryId,
     has: (keyId) => keys.has(keyId),
-    ids: () => [...keys.keys()],
     derive(keyId, purpose) {
       const name = `${keyId}/${purpose}`
       const known = derived.get(name)

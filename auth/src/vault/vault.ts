@@ -73,11 +73,6 @@ export function openVault(ring: KeyRing): Vault {
   }
 }
 
-/** Id of the ring key that a wrapped data key names. @throws VaultIntegrityError */
-export function ringKeyOf(wrapped: string): string {
-  return readParts(wrapped)[0]
-}
-
 function sealingKey(dataKey: Buffer, context: KeyContext): SealingKey {
   const bound = (column: string) =>
     contextBytes([

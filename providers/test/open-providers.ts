@@ -2,8 +2,8 @@
  * Reads the settings of all providers of a catalogue and opens those that are configured. All mistakes of all
  * providers are reported together. It reads no environment itself and keeps nothing.
  */
-import type { Catalogue } from './catalogue.ts'
-import type { Environment, Host, Provider } from './provider.ts'
+import type { Catalogue } from '../src/catalogue.ts'
+import type { Environment, Host, Provider } from '../src/provider.ts'
 
 export type OpenedProviders =
   | {
