@@ -16,7 +16,7 @@ beforeAll(async () => {
 
 afterAll(() => world?.close())
 
-describe('kill -9 of Auth in a burst of 2,000 notifications', () => {
+describe('kill -9 of Auth, twice, in a burst of 2,000 notifications', () => {
   it('F1 F2 DO-09 RE-01 loses nothing that was acknowledged: stored once, delivered at least once', async () => {
     const { stack } = world
     const killed = stack.auth.pid
@@ -30,6 +30,11 @@ describe('kill -9 of Auth in a burst of 2,000 notifications', () => {
     const killedAt = Date.now()
     await letGo()
     await stack.auth.restart()
+    // A second time, with deliveries under way: what was claimed has to come back by its lease.
+    await burst.reached(1_400)
+    await stack.auth.kill('SIGKILL')
+    const claimedAtKill = await countClaimed(stack.database.url)
+    await stack.auth.restart()
     await burst.done
     const lastAcknowledged = Date.now()
     await waitForDeliveries(burst.ledger, () => stack.receiver.received(), DELIVERED_WITHIN_MS)
@@ -39,13 +44,15 @@ describe('kill -9 of Auth in a burst of 2,000 notifications', () => {
       ...sums,
       acknowledgedBefore,
       acknowledgedWhileHeld,
+      claimedAtKill,
       acknowledgedAllAfterMs: lastAcknowledged - killedAt,
       deliveredAllAfterMs: Date.now() - killedAt,
     })
     expect(sums.problems).toEqual([])
     expect(sums).toMatchObject({ sent: COUNT, acknowledged: COUNT, stored: COUNT, delivered: COUNT })
-    // The kill did fall into the burst, and a new process went on.
+    // The kills did fall into the burst and its deliveries, and a new process went on.
     expect(acknowledgedBefore).toBeLessThan(COUNT)
+    expect(claimedAtKill).toBeGreaterThan(0)
     expect(sums.refused[0]).toBeGreaterThan(0)
     expect(Object.keys(sums.refused).filter((status) => !['0', '503'].includes(status))).toEqual([])
     expect(stack.auth.pid).not.toBe(killed)
@@ -64,4 +71,14 @@ async function holdStoring(databaseUrl: string): Promise<() => Promise<void>> {
     await client.query('rollback')
     await client.end()
   }
+}
+
+async function countClaimed(databaseUrl: string): Promise<number> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  const { rows } = await client.query<{ claimed: number }>(
+    'select count(*)::int as claimed from auth.deliveries where lease_until > auth.clock()',
+  )
+  await client.end()
+  return rows[0]?.claimed ?? 0
 }
