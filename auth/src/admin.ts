@@ -58,7 +58,7 @@ async function signinLink(user: unknown, role: unknown): Promise<number> {
     log: openLog({ write: () => {} }),
   })
   try {
-    const link = await makeSigninLink({ db }, { email: user, role })
+    const link = await makeSigninLink({ db }, { email: user, role, actor: 'admin-cli' })
     if (link.kind === 'unknown_user') {
       process.stderr.write('the user table of the platform has no such user: create the user there first\n')
       return 1

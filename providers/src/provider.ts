@@ -165,6 +165,11 @@ export interface Failure {
 // ---- Subscriptions -----------------------------------------------------------------------------------------------
 
 export interface ProviderSubscriptions {
+  /**
+   * Whether the provider ends them when the user withdraws consent, so that a reconnected account needs new ones even
+   * where the old ones have not expired; creating must then be idempotent for the account.
+   */
+  readonly endsWithGrant: boolean
   /** What should be subscribed for a connection with these scopes. Stable names: `mail`. */
   wanted(grantedScopes: readonly string[]): readonly WantedSubscription[]
   create(request: SubscriptionRequest): Promise<SubscriptionOutcome>

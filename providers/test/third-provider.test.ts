@@ -126,6 +126,7 @@ const acme: ProviderModule<AcmeSettings> = {
         },
       },
       subscriptions: {
+        endsWithGrant: false,
         wanted: () => [],
         create: async () => ({
           kind: 'failed',

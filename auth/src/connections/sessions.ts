@@ -47,7 +47,7 @@ export type LinkOutcome =
 /** Makes a one-time link for an address; the user is made when unknown. The role is the link's. */
 export async function makeSigninLink(
   needs: Pick<SessionNeeds, 'db'>,
-  wanted: { email: string; role: Role },
+  wanted: { email: string; role: Role; actor: string },
 ): Promise<LinkOutcome> {
   const userId = await userFor(needs, wanted)
   if (userId === undefined) return { kind: 'unknown_user' }
@@ -61,7 +61,7 @@ export async function makeSigninLink(
     })
     if (link === undefined) return { kind: 'unknown_user' }
     await audit(tx, {
-      actor: 'service',
+      actor: wanted.actor,
       action: 'signin_link.created',
       subject: `user:${userId}`,
       detail: { role: wanted.role },

@@ -13,7 +13,8 @@ export interface OauthRouteNeeds extends BeginNeeds, CompleteNeeds {
 }
 
 const Problem = Type.Object({ error: Type.String(), message: Type.String() })
-const UserId = Type.String({ pattern: '^[A-Za-z0-9-]{1,64}$' })
+/** Integer or uuid: whatever auth.users has. */
+const UserId = Type.Union([Type.String({ pattern: '^[A-Za-z0-9-]{1,64}$' }), Type.Integer({ minimum: 0 })])
 
 const REFUSALS: Record<BeginRefusal, readonly [status: number, message: string]> = {
   unknown_provider: [404, 'This provider is unknown or not configured. GET /internal/providers lists them.'],
@@ -72,7 +73,7 @@ export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
       },
       async handle({ body }) {
         const outcome = await beginFlow(needs, {
-          userId: body.user_id,
+          userId: String(body.user_id),
           provider: body.provider,
           sessionBinding: body.session_binding,
           state: body.state,
@@ -105,7 +106,11 @@ export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
         502: Type.Object({ error: Type.String(), message: Type.String(), reason: Type.String() }),
       },
       handle: ({ body }) =>
-        complete(needs, { ticket: body.ticket, userId: body.user_id, sessionBinding: body.session_binding }),
+        complete(needs, {
+          ticket: body.ticket,
+          userId: body.user_id === undefined ? undefined : String(body.user_id),
+          sessionBinding: body.session_binding,
+        }),
     }),
   ]
 }

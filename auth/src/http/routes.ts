@@ -9,7 +9,6 @@
  * Everything else answers 404 there (http/public-server.ts).
  */
 
-import type { SessionNeeds } from '../connections/sessions.ts'
 import { type ConnectionRouteNeeds, connectionRoutes } from './connection-routes.ts'
 import { type DeliveryDoors, deliveryRoutes } from './delivery-routes.ts'
 import { type DestinationDoors, destinationRoutes } from './destination-routes.ts'
@@ -18,7 +17,7 @@ import { type OauthRouteNeeds, oauthRoutes } from './oauth-routes.ts'
 import { type OperatingNeeds, operatingRoutes } from './operating-routes.ts'
 import type { Route } from './route.ts'
 import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
-import { sessionRoutes } from './session-routes.ts'
+import { type SessionRouteNeeds, sessionRoutes } from './session-routes.ts'
 import { type TokenDoors, tokenRoutes } from './token-routes.ts'
 
 export type RouteNeeds = ConnectionRouteNeeds &
@@ -28,7 +27,7 @@ export type RouteNeeds = ConnectionRouteNeeds &
   OauthRouteNeeds &
   OperatingNeeds &
   RuleDoors &
-  SessionNeeds &
+  SessionRouteNeeds &
   TokenDoors
 
 /** In the order of a connection's life. A process that only works (AUTH_ROLE=work) serves the first line alone. */
@@ -36,7 +35,7 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
   if (role === 'work') return operatingRoutes(needs)
   return [
     ...operatingRoutes(needs), //    public   GET /ready, /metrics (and /openapi.json)
-    ...sessionRoutes(needs), //      service  POST /internal/signin-links, /internal/sessions · user  …/sessions/current
+    ...sessionRoutes(needs), //      service  POST /internal/sessions (local mode: /internal/signin-links) · user  …/sessions/current
     ...oauthRoutes(needs), //        service  GET /internal/providers, POST /internal/oauth/create-state, …/complete
     ...connectionRoutes(needs), //   user     GET /internal/connections, DELETE …/:id
     ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token

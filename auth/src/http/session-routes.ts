@@ -24,37 +24,14 @@ const Session = Type.Object({
 
 const ended = () => problem(401, 'sign_in_required', 'The session is unknown or has ended. Sign in again.')
 
-export function sessionRoutes(needs: SessionNeeds): Route[] {
+export interface SessionRouteNeeds extends SessionNeeds {
+  /** AUTH_MODE=local: the API makes one-time links. In production the service token alone must not begin a session. */
+  readonly local: boolean
+}
+
+export function sessionRoutes(needs: SessionRouteNeeds): Route[] {
   return [
-    route({
-      method: 'POST',
-      path: '/internal/signin-links',
-      access: 'service',
-      summary: 'Make a one-time sign-in link for an address; the user is made when unknown',
-      body: Type.Object(
-        {
-          // one address and nothing else; the platform's own rules for addresses are not repeated here
-          email: Type.String({
-            minLength: 3,
-            maxLength: 254,
-            pattern: '^[^\\s@\\u0000-\\u001f]+@[^\\s@\\u0000-\\u001f]+$',
-          }),
-          role: Role,
-        },
-        { additionalProperties: false },
-      ),
-      responses: { 201: Type.Object({ token: Type.String(), expires_at: Type.String() }), 422: Problem },
-      async handle({ body }) {
-        const link = await makeSigninLink(needs, body)
-        return link.kind === 'made'
-          ? created({ token: link.token, expires_at: link.expiresAt.toISOString() })
-          : problem(
-              422,
-              'unknown_user',
-              'The user table of the platform has no such user: create the user there first.',
-            )
-      },
-    }),
+    ...(needs.local ? [signinLinkRoute(needs)] : []),
     route({
       method: 'POST',
       path: '/internal/sessions',
@@ -119,4 +96,36 @@ export function sessionRoutes(needs: SessionNeeds): Route[] {
       },
     }),
   ]
+}
+
+function signinLinkRoute(needs: SessionNeeds): Route {
+  return route({
+    method: 'POST',
+    path: '/internal/signin-links',
+    access: 'service',
+    summary: 'Make a one-time sign-in link for an address; the user is made when unknown',
+    body: Type.Object(
+      {
+        // one address and nothing else; the platform's own rules for addresses are not repeated here
+        email: Type.String({
+          minLength: 3,
+          maxLength: 254,
+          pattern: '^[^\\s@\\u0000-\\u001f]+@[^\\s@\\u0000-\\u001f]+$',
+        }),
+        role: Role,
+      },
+      { additionalProperties: false },
+    ),
+    responses: { 201: Type.Object({ token: Type.String(), expires_at: Type.String() }), 422: Problem },
+    async handle({ body }) {
+      const link = await makeSigninLink(needs, { ...body, actor: 'service' })
+      return link.kind === 'made'
+        ? created({ token: link.token, expires_at: link.expiresAt.toISOString() })
+        : problem(
+            422,
+            'unknown_user',
+            'The user table of the platform has no such user: create the user there first.',
+          )
+    },
+  })
 }

@@ -1,8 +1,8 @@
 /**
  * What a provider may look up while it judges a notification. A MAC is checked before anything is asked of the database,
- * so a forgery costs no query; what the database says is kept for a minute (five seconds when it knows nothing), in a
- * bounded cache. Changes of this process are seen at once, those of others after that time. Never decides whether a
- * notification is genuine.
+ * so a forgery costs no query; what the database says is kept for seconds, in a bounded cache, and what it does not know
+ * is never kept: a notification about nobody is acknowledged, so that answer must be fresh. Changes of this process are
+ * seen at once, those of others after that time. Never decides whether a notification is genuine.
  */
 import type { KnownSubscription, Lookup } from '@flovify/providers'
 import type { Db } from '../db/sql.ts'
@@ -27,8 +27,10 @@ export interface SubscriptionLookup {
 type Subscribed = readonly { readonly connectionId: string; readonly subscriptionId: string }[]
 
 const ENTRIES = 10_000
-const KNOWN_MS = 60_000
-const UNKNOWN_MS = 5_000
+const SECRET_MS = 10_000
+/** Short: a second connection of the same mailbox must not wait for its events. */
+const ADDRESS_MS = 2_000
+const NOT_KEPT = 0
 
 export function openLookup(needs: LookupNeeds): SubscriptionLookup {
   const bySecret = new LruCache<KnownSubscription | undefined>(ENTRIES, needs.monotonicMs)
@@ -49,14 +51,14 @@ export function openLookup(needs: LookupNeeds): SubscriptionLookup {
             tenant: row.tenant ?? undefined,
           }
           // without the provider's own id the answer to our create is still to come
-          return { value: known, keepMs: known?.providerSubscriptionId === undefined ? UNKNOWN_MS : KNOWN_MS }
+          return { value: known, keepMs: known?.providerSubscriptionId === undefined ? NOT_KEPT : SECRET_MS }
         })
       },
       byAddress: (address) =>
         byAddress.read(`${providerId}/${address}`, async () => {
           const rows = await findByAddress(needs.db, providerId, address)
           const value = rows.map((row) => ({ connectionId: row.connection_id, subscriptionId: row.id }))
-          return { value, keepMs: value.length === 0 ? UNKNOWN_MS : KNOWN_MS }
+          return { value, keepMs: value.length === 0 ? NOT_KEPT : ADDRESS_MS }
         }),
     }),
     forget(connectionId) {

@@ -6,12 +6,18 @@ import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
 
-/** A failed or expired one is wanted again; a live one is left as it is. @returns `again` when there is something to do */
-export const wantAgain = (tx: Db, wanted: { connectionId: string; kind: string; resource: string }) =>
+/**
+ * A failed or expired one is wanted again; a live one is left as it is, unless the provider's own end of it may have
+ * been lost with the old grant (`recreate`). @returns `again` when there is something to do
+ */
+export const wantAgain = (
+  tx: Db,
+  wanted: { connectionId: string; kind: string; resource: string; recreate: boolean },
+) =>
   tx.one<{ id: string; again: boolean }>(sql`
     update auth.subscriptions
-       set state = case when state = 'active' and expires_at > auth.clock() then 'active' else 'wanted' end,
-           resource = case when state = 'active' and expires_at > auth.clock() then resource else ${wanted.resource} end,
+       set state = case when state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} then 'active' else 'wanted' end,
+           resource = case when state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} then resource else ${wanted.resource} end,
            failure_code = null, updated_at = auth.clock()
      where connection_id = ${wanted.connectionId} and kind = ${wanted.kind} and state <> 'stopped'
     returning id, state = 'wanted' again`)
@@ -26,11 +32,12 @@ export const insertSubscription = (
     on conflict (connection_id, kind) where state <> 'stopped' do nothing
     returning id`)
 
-/** Due now; a row that a worker holds keeps its lease. */
+/** Due now. A worker that holds the row works with the old grant: it loses its lease, and what it finds settles nothing. */
 export const makeDue = (tx: Db, id: string) =>
   tx.rows(sql`
     insert into auth.subscription_renewals (id, due_at) values (${id}, auth.clock())
-    on conflict (id) do update set due_at = auth.clock(), attempts = 0, claims = 0`)
+    on conflict (id) do update
+      set due_at = auth.clock(), lease_until = null, lease_id = null, attempts = 0, claims = 0`)
 
 /** Ends them on our side. A worker that is creating one loses its lease and drops what it gets. */
 export const stopSubscriptions = (tx: Db, connectionId: string) =>
@@ -63,7 +70,10 @@ export const findToCreate = (db: Db, due: DueRow) =>
       join auth.oauth_tokens c on c.id = s.connection_id
      where r.id = ${due.id} and r.lease_id = ${due.lease_id}`)
 
-/** Before the call: a notification may arrive before its answer. Counts the attempt. @returns false: lease lost */
+/**
+ * Before the call: a notification may arrive before its answer, so the provider's id of an earlier one is forgotten too,
+ * or the new one's items would be taken for somebody else's. Counts the attempt. @returns false: lease lost
+ */
 export async function storeSecretHash(db: Db, due: DueRow, hash: Buffer): Promise<boolean> {
   const stored = await db.rows(sql`
     with held as (
@@ -71,7 +81,8 @@ export async function storeSecretHash(db: Db, due: DueRow, hash: Buffer): Promis
        where id = ${due.id} and lease_id = ${due.lease_id}
       returning id
     )
-    update auth.subscriptions s set channel_secret_hash = ${hash}, updated_at = auth.clock()
+    update auth.subscriptions s
+       set channel_secret_hash = ${hash}, provider_subscription_id = null, expires_at = null, updated_at = auth.clock()
       from held where s.id = held.id and s.state = 'wanted'
     returning s.id`)
   return stored.length === 1

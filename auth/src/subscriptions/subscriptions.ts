@@ -43,9 +43,11 @@ export interface Subscriptions {
 export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
   return {
     async subscribe(tx, connection) {
-      const wanted = needs.provider(connection.provider)?.subscriptions.wanted(connection.grantedScopes) ?? []
+      const side = needs.provider(connection.provider)?.subscriptions
+      const wanted = side?.wanted(connection.grantedScopes) ?? []
+      const recreate = side?.endsWithGrant ?? false
       for (const { kind, resource } of wanted) {
-        const known = await wantAgain(tx, { connectionId: connection.id, kind, resource })
+        const known = await wantAgain(tx, { connectionId: connection.id, kind, resource, recreate })
         if (known?.again === true) await makeDue(tx, known.id)
         if (known !== undefined) continue
         const inserted = await insertSubscription(tx, {

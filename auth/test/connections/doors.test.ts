@@ -15,7 +15,7 @@ describe('the doors of connecting', () => {
   let origin: string
   beforeAll(async () => {
     g = await openGround()
-    const needs = { ...g.needs, platformJwt: undefined, providers: [g.microsoft, g.google] }
+    const needs = { ...g.needs, platformJwt: undefined, local: true, providers: [g.microsoft, g.google] }
     app = await buildInternalServer({
       routes: [...sessionRoutes(needs), ...oauthRoutes(needs), ...connectionRoutes(needs)],
       serviceSecret: SERVICE_SECRET,
@@ -214,5 +214,24 @@ describe('the doors of connecting', () => {
       { scope: 'mail.read', sentence: 'Read your mail.', default: true },
       { scope: 'files.read', sentence: 'Read your files.', default: false },
     ])
+  })
+
+  test('a user id may be an integer, as the platform has it', async () => {
+    const alice = await g.user('alice@example.com')
+    const begun = await call('POST', '/internal/oauth/create-state', {
+      user_id: Number(alice),
+      provider: 'google',
+      session_binding: Buffer.alloc(32, 1).toString('base64url'),
+    })
+    expect(begun).toMatchObject({ status: 200, body: { status: 'ok' } })
+  })
+
+  test('in production the service token alone begins no session: there is no door for one-time links', () => {
+    const paths = (local: boolean) =>
+      sessionRoutes({ db: g.db, platformJwt: undefined, local }).map(
+        ({ method, path }) => `${method} ${path}`,
+      )
+    expect(paths(true)).toContain('POST /internal/signin-links')
+    expect(paths(false)).toEqual(paths(true).filter((path) => path !== 'POST /internal/signin-links'))
   })
 })

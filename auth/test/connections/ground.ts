@@ -35,6 +35,7 @@ export interface HandMadeProvider extends Provider {
   readonly creates: SubscriptionRequest[]
   exchangeWith: (request: CodeExchange) => Promise<ExchangeOutcome>
   createWith: (request: SubscriptionRequest) => Promise<SubscriptionOutcome>
+  endsWithGrant: boolean
 }
 
 export function handMadeProvider(
@@ -50,6 +51,7 @@ export function handMadeProvider(
     exchanges: [],
     urls: [],
     creates: [],
+    endsWithGrant: false,
     exchangeWith: async () => granted(),
     createWith: async () => ({
       kind: 'created',
@@ -88,6 +90,9 @@ export function handMadeProvider(
       judge: async () => ({ kind: 'rejected', status: 202, reason: 'unused' }),
     },
     subscriptions: {
+      get endsWithGrant() {
+        return provider.endsWithGrant
+      },
       wanted: (scopes) => (scopes.includes('mail.read') ? [{ kind: 'mail', resource: 'me/messages' }] : []),
       create(request) {
         provider.creates.push(request)

@@ -19,7 +19,7 @@ describe('sessions', () => {
   beforeEach(() => g.clear())
 
   const link = async (email = 'alice@example.com', role: 'user' | 'admin' = 'user') => {
-    const made = await makeSigninLink(g, { email, role })
+    const made = await makeSigninLink(g, { email, role, actor: 'test' })
     if (made.kind !== 'made') throw new Error(made.kind)
     return made
   }

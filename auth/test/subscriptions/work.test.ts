@@ -276,4 +276,45 @@ describe('creating subscriptions', () => {
     expect(await subscription()).toMatchObject({ state: 'wanted' })
     expect(await g.count('subscriptions')).toBe(1)
   })
+
+  test('the first items of a second subscription are not taken for those of the lost first one', async () => {
+    await work()
+    await g.db.rows(sql`update auth.subscriptions set state = 'failed'`)
+    await connect()
+    let during: unknown
+    g.google.createWith = async (request) => {
+      during = await g.lookup.of('google').byChannelSecret(request.channelSecret.reveal())
+      return { kind: 'created', providerSubscriptionId: 'the-second', expiresAt: new Date('2099-01-01') }
+    }
+    await work()
+    expect(during).toMatchObject({ connectionId, providerSubscriptionId: undefined })
+    expect(await subscription()).toMatchObject({ state: 'active', provider_subscription_id: 'the-second' })
+  })
+
+  test('a reconnect makes a live one again where withdrawing consent had ended it at the provider', async () => {
+    await work()
+    await connect()
+    expect(await work()).toBe(0)
+    g.google.endsWithGrant = true
+    await connect()
+    expect(await work()).toBe(1)
+    g.google.endsWithGrant = false
+  })
+
+  test('a reconnect during a create takes the row from the worker that still has the old grant', async () => {
+    const [held] = await claim()
+    g.google.createWith = async () => {
+      await connect()
+      return { kind: 'failed', failure: { class: 'needs_user', code: 'invalid_grant' } }
+    }
+    if (held !== undefined) await kind.run(held, new AbortController().signal)
+    expect(await subscription()).toMatchObject({ state: 'wanted', failure_code: null, lease_id: null })
+    g.google.createWith = async () => ({
+      kind: 'created',
+      providerSubscriptionId: 'after',
+      expiresAt: new Date('2099-01-01'),
+    })
+    expect(await work()).toBe(1)
+    expect(await subscription()).toMatchObject({ state: 'active', provider_subscription_id: 'after' })
+  })
 })

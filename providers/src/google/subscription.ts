@@ -23,6 +23,7 @@ const LONGEST_MS = 8 * 24 * 3600_000
 export function googleSubscriptions(settings: GoogleSettings, host: Host): ProviderSubscriptions {
   const mailbox = `${settings.gmailUrl}/gmail/v1/users/me`
   return {
+    endsWithGrant: true,
     wanted: (grantedScopes) =>
       settings.topic !== undefined && grantedScopes.some((scope) => GMAIL_SCOPES.has(scope))
         ? [{ kind: 'mail', resource: 'gmail' }]

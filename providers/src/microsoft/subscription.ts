@@ -21,6 +21,7 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
   const endpoint = `${settings.graphUrl}/v1.0/subscriptions`
   const canonical = canonicalScope(settings.graphUrl)
   return {
+    endsWithGrant: false,
     wanted: (grantedScopes) =>
       grantedScopes.some((scope) => MAIL_SCOPES.has(canonical(scope)))
         ? [{ kind: 'mail', resource: 'me/messages' }]
