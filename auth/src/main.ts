@@ -19,15 +19,6 @@ async function main(): Promise<void> {
   }
   const log = openLog()
   const service = await start(reading.config, log)
-  log.info(
-    {
-      mode: reading.config.mode,
-      role: reading.config.role,
-      public_port: service.publicPort,
-      internal_port: service.internalPort,
-    },
-    'auth is ready',
-  )
 
   let stopping = false
   const stop = (signal: string) => {
@@ -48,6 +39,16 @@ async function main(): Promise<void> {
     log.error(errorFields(error), 'an error nobody caught; ending')
     process.exit(1)
   })
+  // last: whoever waits for this line may end the process at once
+  log.info(
+    {
+      mode: reading.config.mode,
+      role: reading.config.role,
+      public_port: service.publicPort,
+      internal_port: service.internalPort,
+    },
+    'auth is ready',
+  )
 }
 
 async function start(config: Config, log: Log): Promise<Service> {
