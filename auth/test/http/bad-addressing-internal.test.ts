@@ -73,6 +73,20 @@ describe('bad addressing at the internal API', () => {
         expectRefusal(query, await call(route, { path: `${route.pattern}?${query}` }), 400)
   })
 
+  test('a right query is answered: limits at both ends, and the cursors of an answer', async () => {
+    const list = async (query: string) => {
+      const answer = await ask(world.internalPort, {
+        path: `/internal/events?${query}`,
+        headers: admin.headers,
+      })
+      expect([query, answer.status]).toEqual([query, 200])
+      return JSON.parse(answer.text) as { head_cursor: string }
+    }
+    const { head_cursor } = await list('limit=1')
+    for (const query of ['', 'limit=100', `after=${head_cursor}`, `cursor=${head_cursor}&limit=5`])
+      await list(query)
+  })
+
   test('headers that prove the caller given twice: as if they were not there', async () => {
     const { 'x-session-token': session = '', 'x-service-token': service = '' } = admin.headers
     for (const route of routes.filter(({ access }) => access === 'user' || access === 'admin')) {

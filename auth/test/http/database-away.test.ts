@@ -98,3 +98,28 @@ test.each([
     expect((await ask(world.internalPort, { path: '/ready' })).status).toBe(200)
   },
 )
+
+test('WI-14 a forgery dies without the database: it costs no query, and its answer does not change', async () => {
+  await proxy.down()
+  const forged = Buffer.from(
+    warm
+      .notification('forged')
+      .toString()
+      .replace(/("clientState":"[^"]{10})./, '$1!'),
+  )
+  const guessed = Buffer.from(
+    warm
+      .notification('guessed')
+      .toString()
+      .replace(
+        /("clientState":")(.)/,
+        (_, name: string, first: string) => `${name}${first === 'A' ? 'B' : 'A'}`,
+      ),
+  )
+  const path = `${warm.path.slice(0, -1)}${warm.path.endsWith('A') ? 'B' : 'A'}`
+  const post = (to: string, body: Buffer) => ask(world.publicPort, { method: 'POST', path: to, body })
+  expect((await post(warm.path, forged)).status).toBe(202)
+  expect((await post(warm.path, guessed)).status).toBe(202)
+  expect((await post(path, warm.notification('ref'))).status).toBe(404)
+  await proxy.up()
+})

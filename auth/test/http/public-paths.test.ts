@@ -77,6 +77,28 @@ describe('IA-02', () => {
       }
   })
 
+  test('IA-02 a path of ours with something before or behind it is none of ours', async () => {
+    for (const path of [
+      '/webhook/health',
+      '/webhook/events/microsoft',
+      '/webhook/events/google',
+      '/webhook/oauth/google/callback',
+    ])
+      for (const near of [
+        `/x${path}`,
+        `//x${path}`,
+        `/internal${path}`,
+        `${path}/x/y`,
+        `${path}/`,
+        `${path};x`,
+        `${path}%2f`,
+      ])
+        for (const method of ['GET', 'POST']) {
+          const answer = await ask(world.publicPort, { method, path: near })
+          expect([method, near, answer.status]).toEqual([method, near, 404])
+        }
+  })
+
   test('IA-02 headers that name another path or host change nothing', async () => {
     for (const name of ['x-original-url', 'x-rewrite-url', 'x-forwarded-path', 'x-forwarded-prefix', 'host'])
       for (const path of ['/', '/metrics']) {

@@ -93,6 +93,19 @@ describe('abuse of the wire', () => {
     expect((await ask(auth.internalPort, { path: target })).status).toBe(431)
   })
 
+  test('WI-08 a body that is told to be too large is refused before a byte of it has come', async () => {
+    const told = `Host: a\r\nContent-Type: application/json\r\nX-Service-Token: ${environment.SERVICE_SECRET}\r\nContent-Length: 2000000000\r\n\r\n`
+    for (const [port, path] of [
+      [auth.publicPort, '/webhook/events/microsoft'],
+      [auth.publicPort, '/webhook/oauth/microsoft/callback'],
+      [auth.internalPort, '/internal/sessions'],
+    ] as const) {
+      const answer = await raw(port, `POST ${path} HTTP/1.1\r\n${told}`)
+      expect([path, answer.status]).toEqual([path, 413])
+      expect(answer.ms).toBeLessThan(2_000)
+    }
+  })
+
   test('WI-08 endless bodies are refused and cut, and the memory stays flat', async () => {
     const service = environment.SERVICE_SECRET ?? ''
     const targets: [number, string, number][] = [
@@ -125,6 +138,7 @@ describe('abuse of the wire', () => {
     const stranger = await flood(auth.internalPort, start('/internal/sessions', 'guess'))
     expect([401, 0]).toContain(stranger.status)
     expect(stranger.closed).toBe(true)
+    expect(stranger.ms).toBeLessThan(5_000)
     expect((await auth.measure()).rssBytes - before.rssBytes).toBeLessThan(20 * 1024 * 1024)
     expect(await isAlive()).toBe(true)
   }, 120_000)
