@@ -120,6 +120,16 @@ describe('TV-06', () => {
     },
   )
 
+  test('TV-06 a wrong key is found before a pending migration is applied', async () => {
+    await database.db.rows(
+      sql`delete from auth.migrations where name = (select max(name) from auth.migrations)`,
+    )
+    const before = await digestOfTables(database.db, [])
+    const ending = await runAuth(production(database.url, { ENCRYPTION_KEY: newEncryptionKey() }))
+    expectOneSentence(ending, /key "k0" is not the key that this database was sealed with/)
+    expect(await digestOfTables(database.db, [])).toEqual(before)
+  })
+
   test('TV-06 the right key starts again, and a further key beside it is remembered', async () => {
     const auth = await startAuth(
       production(database.url, { ENCRYPTION_KEY: key, ENCRYPTION_KEYS: `k1:${newEncryptionKey()}` }),
