@@ -55,6 +55,27 @@ describe('one refresh over all processes', () => {
     expect(reads.map(textOf)).toEqual(['access-2', 'access-2'])
   })
 
+  test('T16 thirty callers of one process share one wait: the lease is asked for once', async () => {
+    const { needs } = g.instance()
+    let leases = 0
+    const db: RefreshNeeds['db'] = {
+      ...needs.db,
+      rows: (query, prepared) => {
+        if (query.text.includes('insert into auth.refreshes')) leases += 1
+        return needs.db.rows(query, prepared)
+      },
+    }
+    const { reader } = g.instance({ db })
+    const id = await g.seed({ leftSeconds: 20 })
+    g.behaviour.refresh = async () => {
+      await pause(200)
+      return renewed(g, 'access-2')
+    }
+    const reads = await Promise.all(Array.from({ length: 30 }, () => reader.read(id, 60)))
+    expect(new Set(reads.map(textOf))).toEqual(new Set(['access-2']))
+    expect(leases).toBe(1)
+  })
+
   test('T16 callers that come one after another ask once: the second finds what the first got', async () => {
     const { reader } = g.instance()
     const id = await g.seed({ leftSeconds: 20 })
