@@ -101,7 +101,8 @@ describe('the house', () => {
   test('there are no circles of code that runs', () => {
     const next = new Map<string, string[]>()
     for (const edge of imports)
-      if (source.has(edge.to) && !edge.typeOnly) next.set(edge.from, [...(next.get(edge.from) ?? []), edge.to])
+      if (source.has(edge.to) && !edge.typeOnly)
+        next.set(edge.from, [...(next.get(edge.from) ?? []), edge.to])
     const done = new Set<string>()
     const circles: string[] = []
     const visit = (file: string, path: string[]) => {
