@@ -1,0 +1,60 @@
+/**
+ * `npm run faults -- <name>`: faults that take longer than a minute, on real processes. Starts everything itself, prints
+ * as it goes, writes what was measured to `e2e/results/<name>.json`, and ends with 1 when something did not hold. Short
+ * forms of the same faults are part of `npm test`.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { arch, cpus, platform, totalmem } from 'node:os'
+
+export type Print = (line: string) => void
+
+export interface FaultResult {
+  /** Sentences; empty when everything held. */
+  readonly problems: readonly string[]
+  /** What was measured. */
+  readonly figures: Readonly<Record<string, unknown>>
+}
+
+export interface Fault {
+  /** One line, with its duration. */
+  readonly summary: string
+  run(print: Print): Promise<FaultResult>
+}
+
+/** One line for each: the function is loaded when it is asked for. */
+const FAULTS: Readonly<Record<string, Fault>> = {}
+
+const name = process.argv[2]
+const fault = name !== undefined && Object.hasOwn(FAULTS, name) ? FAULTS[name] : undefined
+if (name === undefined || fault === undefined) {
+  const lines = Object.entries(FAULTS).map(([known, { summary }]) => `  ${known.padEnd(18)}${summary}\n`)
+  process.stdout.write(`Usage: npm run faults -- <name>\n\n${lines.join('')}`)
+  process.exit(name === '--help' || name === '-h' ? 0 : 2)
+}
+
+const startedAt = new Date()
+const result = await fault.run((line) => process.stdout.write(`${line}\n`))
+const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000)
+const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim()
+const changed =
+  execFileSync('git', ['status', '--porcelain', '--untracked-files=no']).toString().trim() !== ''
+const machine = {
+  platform: `${platform()} ${arch()}`,
+  cpu: cpus()[0]?.model ?? 'unknown',
+  cores: cpus().length,
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  node: process.version,
+}
+const folder = new URL('../results/', import.meta.url)
+await mkdir(folder, { recursive: true })
+await writeFile(
+  new URL(`${name}.json`, folder),
+  `${JSON.stringify({ name, commit: changed ? `${commit} with changes` : commit, date: startedAt.toISOString(), seconds, machine, ...result }, null, 2)}\n`,
+)
+process.stdout.write(`${JSON.stringify(result.figures, null, 2)}\n`)
+for (const problem of result.problems) process.stdout.write(`PROBLEM: ${problem}\n`)
+process.stdout.write(
+  result.problems.length === 0 ? `${name}: held, ${seconds} s\n` : `${name}: did NOT hold\n`,
+)
+process.exit(result.problems.length === 0 ? 0 : 1)
