@@ -155,9 +155,16 @@ function readEvent(db: Db, viewer: Viewer, id: string): Promise<(EventRow & { da
 
 async function withDeliveries(db: Db, rows: readonly EventRow[]): Promise<EventHistory[]> {
   const ids = rows.map((row) => row.id)
+  const times = rows.map((row) => row.recorded_at)
   // The events were already judged visible.
   const found =
-    ids.length === 0 ? [] : await readDeliveries(db, sql`w.event_id = any(${ids}::text[])`, sql`true`)
+    ids.length === 0
+      ? []
+      : await readDeliveries(
+          db,
+          sql`w.event_recorded_at = any(${times}::timestamptz[]) and w.event_id = any(${ids}::text[])`,
+          sql`true`,
+        )
   const byEvent = Map.groupBy(found, ({ eventId }) => eventId)
   return rows.map((row) => ({
     id: row.id,

@@ -44,6 +44,8 @@ const SAFE_HEADERS = {
   'referrer-policy': 'no-referrer',
 } as const
 
+const EMPTY_ANSWER = [...Object.entries(SAFE_HEADERS).flat(), 'content-length', '0']
+
 /** Paths of the public listener; the table of it is also in `routes.ts`. */
 const CALLBACK = /^\/webhook\/oauth\/([a-z0-9-]{1,32})\/callback$/
 const EVENTS = /^\/webhook\/events\/([a-z0-9-]{1,32})(?:\/([A-Za-z0-9_.-]{1,160}))?$/
@@ -194,6 +196,12 @@ function refuse(request: IncomingMessage, response: ServerResponse, status: numb
 
 function end(response: ServerResponse, answer: Answer): void {
   const body = answer.body ?? ''
+  if (body === '' && answer.retryAfterSeconds === undefined) {
+    // the answer to nearly every notification
+    response.writeHead(answer.status, EMPTY_ANSWER)
+    response.end()
+    return
+  }
   response.writeHead(answer.status, {
     ...SAFE_HEADERS,
     'content-length': Buffer.byteLength(body),

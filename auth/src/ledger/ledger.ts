@@ -6,7 +6,7 @@
 import type { Db, Transaction } from '../db/sql.ts'
 import { sqlState } from '../db/sql.ts'
 import type { Clock } from '../platform/clock.ts'
-import { type EventId, idFrom, type NotificationId, newId, sha256 } from '../platform/ids.ts'
+import { type EventId, idFrom, type NotificationId, newId, newTimedId, sha256 } from '../platform/ids.ts'
 import { cloudEvent, type Naming, type NewEvent, sourceOf, typeOf } from './cloud-event.ts'
 import {
   type DeliveryRow,
@@ -83,7 +83,7 @@ export function openLedger(needs: LedgerNeeds): Ledger {
       const notifications: NotificationRow[] = []
       const events: { event: NewEvent; notificationId: string | null }[] = []
       for (const item of group) {
-        const id: NotificationId = newId('ntf')
+        const id: NotificationId = newTimedId('ntf', item.receivedAt)
         notifications.push({
           id,
           received_at: item.receivedAt,
@@ -193,7 +193,7 @@ function deliveryRows(
     })
     for (const { ruleId, destinationId } of matches) {
       deliveries.push({
-        id: newId('dlv'),
+        id: newTimedId('dlv', row.recorded_at),
         event_id: row.id,
         recorded_at: row.recorded_at,
         destination_id: destinationId,

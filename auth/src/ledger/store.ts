@@ -1,8 +1,10 @@
 /**
  * The one statement that records: notifications, new events, and a delivery for every matching rule, for many requests
  * at once. It is conditional on the rule revision that was matched with: if rules changed meanwhile it inserts nothing
- * and says so, which costs no rollback. Keys are sorted, or two groups would deadlock on them.
+ * and says so, which costs no rollback. Keys are sorted, or two groups would deadlock on them. Destinations are held, once
+ * each, so that a deletion waits for what is being stored for it and cancels that too.
  */
+import { byteaArray, textArray, timestampArray } from '../db/binary-array.ts'
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 
@@ -67,15 +69,15 @@ export async function insertRecording(db: Db, revision: string, r: Recording): P
     ), told as (
       insert into auth.notifications (id, received_at, provider, ref, headers, body, body_sha256)
       select t.* from unnest(
-        ${column(n, 'id')}::text[], ${column(n, 'received_at')}::timestamptz[], ${column(n, 'provider')}::text[], ${column(n, 'ref')}::text[],
-        ${column(n, 'headers')}::bytea[], ${column(n, 'body')}::bytea[], ${column(n, 'body_sha256')}::bytea[]) t, now
+        ${textArray(column(n, 'id'))}::text[], ${timestampArray(column(n, 'received_at'))}::timestamptz[], ${textArray(column(n, 'provider'))}::text[], ${textArray(column(n, 'ref'))}::text[],
+        ${byteaArray(column(n, 'headers'))}::bytea[], ${byteaArray(column(n, 'body'))}::bytea[], ${byteaArray(column(n, 'body_sha256'))}::bytea[]) t, now
        where now.revision = ${revision}::bigint
     ), given as materialized (
       select t.* from unnest(
-        ${column(e, 'id')}::text[], ${column(e, 'recorded_at')}::timestamptz[], ${column(e, 'notification_id')}::text[], ${column(e, 'connection_id')}::text[],
-        ${column(e, 'owner_id')}::text[], ${column(e, 'provider')}::text[], ${column(e, 'type')}::text[], ${column(e, 'origin_type')}::text[],
-        ${column(e, 'source')}::text[], ${column(e, 'subject')}::text[], ${column(e, 'time')}::timestamptz[], ${column(e, 'data')}::bytea[],
-        ${column(e, 'scope')}::text[], ${column(e, 'identity')}::bytea[])
+        ${textArray(column(e, 'id'))}::text[], ${timestampArray(column(e, 'recorded_at'))}::timestamptz[], ${textArray(column(e, 'notification_id'))}::text[], ${textArray(column(e, 'connection_id'))}::text[],
+        ${textArray(column(e, 'owner_id'))}::text[], ${textArray(column(e, 'provider'))}::text[], ${textArray(column(e, 'type'))}::text[], ${textArray(column(e, 'origin_type'))}::text[],
+        ${textArray(column(e, 'source'))}::text[], ${textArray(column(e, 'subject'))}::text[], ${timestampArray(column(e, 'time'))}::timestamptz[], ${byteaArray(column(e, 'data'))}::bytea[],
+        ${textArray(column(e, 'scope'))}::text[], ${byteaArray(column(e, 'identity'))}::bytea[])
         as t (id, recorded_at, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data, scope, identity), now
        where now.revision = ${revision}::bigint
     ), keyed as (
@@ -90,14 +92,18 @@ export async function insertRecording(db: Db, revision: string, r: Recording): P
       select f.id, f.recorded_at, f.notification_id, f.connection_id, coalesce(f.owner_id, c.owner_id), f.provider, f.type, f.origin_type, f.source, f.subject, f.time, f.data
         from fresh f left join auth.oauth_tokens c on c.id = f.connection_id
       returning id
+    ), held as materialized (
+      select id from auth.destinations
+       where id = any(${textArray([...new Set(column(d, 'destination_id'))])}::text[]) and deleted_at is null
+       order by id for key share
     ), sent as (
       insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, due_at, created_at)
-      select t.id, t.event_id, t.recorded_at, t.destination_id, t.rule_id, auth.clock(), auth.clock()
+      select t.id, t.event_id, t.recorded_at, t.destination_id, t.rule_id, c.at, c.at
         from unnest(
-          ${column(d, 'id')}::text[], ${column(d, 'event_id')}::text[], ${column(d, 'recorded_at')}::timestamptz[],
-          ${column(d, 'destination_id')}::text[], ${column(d, 'rule_id')}::text[])
-          as t (id, event_id, recorded_at, destination_id, rule_id)
-       where t.event_id in (select id from fresh)
+          ${textArray(column(d, 'id'))}::text[], ${textArray(column(d, 'event_id'))}::text[], ${timestampArray(column(d, 'recorded_at'))}::timestamptz[],
+          ${textArray(column(d, 'destination_id'))}::text[], ${textArray(column(d, 'rule_id'))}::text[])
+          as t (id, event_id, recorded_at, destination_id, rule_id), (select auth.clock() as at offset 0) c
+       where t.event_id in (select id from fresh) and t.destination_id in (select id from held)
       returning 1
     )
     select (select revision from now) as revision, (select array_agg(id) from stored) as events, (select count(*) from sent) as deliveries`,

@@ -6,10 +6,11 @@
  */
 import type { KnownSubscription, Lookup } from '@flovify/providers'
 import type { Db } from '../db/sql.ts'
-import { sha256 } from '../platform/ids.ts'
+import { type SubscriptionId, sha256 } from '../platform/ids.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
 import { LruCache } from './lru-cache.ts'
 import { findByAddress, findByChannelHash } from './store.ts'
+import { TimedCache } from './timed-cache.ts'
 
 export interface LookupNeeds {
   readonly db: Db
@@ -35,14 +36,16 @@ const NOT_KEPT = 0
 export function openLookup(needs: LookupNeeds): SubscriptionLookup {
   const bySecret = new LruCache<KnownSubscription | undefined>(ENTRIES, needs.monotonicMs)
   const byAddress = new LruCache<Subscribed>(ENTRIES, needs.monotonicMs)
+  const genuineRefs = new TimedCache<SubscriptionId>(ENTRIES, SECRET_MS, needs.monotonicMs)
   return {
     of: (providerId) => ({
-      genuineRef: (ref) => needs.channelKeys.genuineRef(ref),
+      genuineRef: (ref) => genuineRefs.read(ref, () => needs.channelKeys.genuineRef(ref)),
       async byChannelSecret(presented) {
-        if (!needs.channelKeys.genuineChannelSecret(presented)) return undefined
-        const hash = sha256(presented)
-        return bySecret.read(`${providerId}/${hash.toString('base64url')}`, async () => {
-          const row = await findByChannelHash(needs.db, providerId, hash)
+        const key = `${providerId}/${presented}`
+        // what is kept was genuine and found; a forgery is never kept, so it pays for its MAC each time
+        if (!bySecret.has(key) && !needs.channelKeys.genuineChannelSecret(presented)) return undefined
+        return bySecret.read(key, async () => {
+          const row = await findByChannelHash(needs.db, providerId, sha256(presented))
           const known = row && {
             id: row.id,
             connectionId: row.connection_id,

@@ -24,6 +24,12 @@ export class LruCache<V> {
     return this.#entries.size
   }
 
+  /** Whether `read` would answer without a load that is still to begin. */
+  has(key: string): boolean {
+    const entry = this.#entries.get(key)
+    return entry !== undefined && entry.until > this.#now()
+  }
+
   /** @param load called when there is no entry; says how long its value may be kept */
   read(key: string, load: () => Promise<{ value: V; keepMs: number }>): Promise<V> {
     const entry = this.#entries.get(key)

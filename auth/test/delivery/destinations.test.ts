@@ -5,6 +5,7 @@ import { type Destinations, destinationContext, openDestinations } from '../../s
 import { openEgress } from '../../src/delivery/egress.ts'
 import { settleDelivered } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
+import { insertRecording } from '../../src/ledger/store.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { openRuleBook } from '../../src/routing/rule-book.ts'
 import { openRules, type Rules } from '../../src/routing/rules.ts'
@@ -126,10 +127,39 @@ describe('a destination', () => {
 
   test('when deleted waits for ingest that is storing deliveries for it, and cancels those too', async () => {
     const made = await create()
-    const event = await addEvent(t.db)
+    const event = {
+      id: newId('evt'),
+      recorded_at: new Date(),
+      notification_id: null,
+      connection_id: null,
+      owner_id: null,
+      provider: null,
+      type: 'ca.flovify.mail.mailbox.v1.notified',
+      origin_type: null,
+      source: 'https://hooks.example/mail',
+      subject: null,
+      time: null,
+      data: Buffer.from('{}'),
+      scope: 'test',
+      identity: null,
+    }
+    const revision = await t.db.one<{ revision: string }>(sql`select revision from auth.rule_revision`)
     let removing: Promise<boolean> | undefined
     await t.db.transaction(async (ingest) => {
-      await addDelivery(ingest, made.id, event)
+      const recorded = await insertRecording(ingest, revision?.revision ?? '', {
+        notifications: [],
+        events: [event],
+        deliveries: [
+          {
+            id: newId('dlv'),
+            event_id: event.id,
+            recorded_at: event.recorded_at,
+            destination_id: made.id,
+            rule_id: 'rul_test',
+          },
+        ],
+      })
+      expect(recorded.deliveries).toBe(1)
       removing = destinations.remove('user:1', made.id)
       await new Promise((resolve) => setTimeout(resolve, 200))
     })

@@ -3,7 +3,7 @@
  * base64), so that a signature cannot be varied into a second valid form. Digests of equal length are compared
  * in constant time; nothing here throws for what an enemy presents.
  */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, timingSafeEqual } from 'node:crypto'
 import type { Secret } from '../secret.ts'
 
 export type SignatureEncoding = 'hex' | 'base64'
@@ -28,5 +28,5 @@ export function isHmacSha256(
 
 /** For identities and cache keys, not for secrets that can be guessed. */
 export function sha256Hex(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex')
+  return hash('sha256', data, 'hex')
 }
