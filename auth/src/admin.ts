@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util'
 import type { Asked, Command, CommandFamily, ExitCode, Terminal } from './admin/command.ts'
 import { generateKeyCommands } from './admin/generate-key.ts'
+import { keyCommands } from './admin/keys.ts'
 import { signinCommands } from './admin/signin.ts'
 import { readConfig } from './config.ts'
 import { openPool } from './db/pool.ts'
@@ -15,6 +16,7 @@ import { openLog } from './platform/log.ts'
 const COMMANDS: CommandFamily = {
   ...signinCommands,
   ...generateKeyCommands,
+  ...keyCommands,
 }
 
 const terminal: Terminal = {

@@ -2,6 +2,7 @@
  * The one place where the parts meet. It opens pools, keys, providers, rooms and doors in the order in which they need
  * one another, and closes them in the opposite one: doors first, then what is in flight, then the pools.
  */
+import { randomUUID } from 'node:crypto'
 import type { Host, Provider } from '@flovify/providers'
 import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
@@ -30,6 +31,8 @@ import { openLookup } from './subscriptions/lookup.ts'
 import { openSubscriptions } from './subscriptions/subscriptions.ts'
 import { openTouch } from './subscriptions/touch.ts'
 import { openChannelKeys } from './vault/channel-keys.ts'
+import { openPresence } from './vault/presence.ts'
+import { countRowsByKey } from './vault/rotation-store.ts'
 import { loadKeyRing } from './vault/store.ts'
 import { openVault } from './vault/vault.ts'
 import { readBacklog } from './work/backlog-store.ts'
@@ -62,7 +65,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const clock = systemClock()
   const metrics = openMetrics()
   const readiness = await openReadiness({ db: pools.reads, clock, mode: config.mode, log })
-  const ring = await loadKeyRing(pools.work, config.keys)
+  const process = { id: randomUUID(), role: config.role, version: config.version }
+  const ring = await loadKeyRing(pools.work, config.keys, process)
   const vault = openVault(ring)
   const channelKeys = openChannelKeys(ring)
   const providers = openProviders(config, { fetch, now: () => clock.now() })
@@ -167,6 +171,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
           metrics.gauge('deliveries_due', backlog.due)
           metrics.gauge('deliveries_dead', backlog.dead)
           metrics.gauge('oldest_due_seconds', backlog.oldestDueSeconds)
+          const rows = await countRowsByKey(pools.reads).catch(() => undefined)
+          if (rows !== undefined) metrics.vaultRows(rows)
         },
       },
       config.role,
@@ -194,6 +200,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   await internal.listen({ host: config.host, port: config.internalPort })
   if (config.role !== 'work') await listen(door, config.host, config.publicPort)
   if (config.role !== 'door') worker.start()
+  const presence = openPresence({ db: pools.work, ring, process, log })
 
   return {
     publicPort: portOf(door),
@@ -205,6 +212,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       const doors = closeDoor(door, graceMs).then(() => ingest.close())
       await withinGrace(Promise.all([work, doors, internal.close()]), graceMs + CUT_MS)
       await egress.close()
+      await withinGrace(presence.end(), CUT_MS)
       await withinGrace(closePools(pools), CUT_MS)
     },
   }

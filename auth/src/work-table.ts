@@ -12,6 +12,7 @@ import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
 import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
+import { sweepProcesses } from './vault/store.ts'
 import { type Chore, choreKind, makeDays } from './work/chores.ts'
 import type { DueRow, WorkKind } from './work/work.ts'
 
@@ -28,6 +29,12 @@ export function choreTable(db: Database): Readonly<Record<string, Chore>> {
       },
     },
     'sweep-sessions': { everySeconds: HOUR, run: () => sweepSessions(db) },
+    'sweep-processes': {
+      everySeconds: HOUR,
+      run: async () => {
+        await sweepProcesses(db)
+      },
+    },
     'make-days': { everySeconds: HOUR, run: () => makeDays(db) },
   }
 }

@@ -22,6 +22,8 @@ export interface Metrics {
   serviceTokenFailures(): void
   /** Refreshed when the page is read. */
   gauge(name: 'deliveries_due' | 'deliveries_dead' | 'oldest_due_seconds', value: number): void
+  /** All of them at once: what is not named any more is gone. */
+  vaultRows(rows: readonly { readonly key: string; readonly table: string; readonly rows: number }[]): void
   page(): Promise<{ contentType: string; body: string }>
 }
 
@@ -76,6 +78,12 @@ export function openMetrics(): Metrics {
     buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
     registers: [registry],
   })
+  const vaultRows = new Gauge({
+    name: `${PREFIX}vault_rows`,
+    help: 'Rows with a data key, by the key of the ring that wraps it',
+    labelNames: ['key', 'table'],
+    registers: [registry],
+  })
   const gauges = new Map<string, Gauge>()
   return {
     callbacks: (provider, outcome) => callbacks.inc({ provider, outcome }),
@@ -99,6 +107,10 @@ export function openMetrics(): Metrics {
         new Gauge({ name: PREFIX + name, help: name.replaceAll('_', ' '), registers: [registry] })
       gauges.set(name, gauge)
       gauge.set(value)
+    },
+    vaultRows: (rows) => {
+      vaultRows.reset()
+      for (const { key, table, rows: count } of rows) vaultRows.set({ key, table }, count)
     },
     page: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
   }

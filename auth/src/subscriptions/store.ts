@@ -72,9 +72,15 @@ export const findToCreate = (db: Db, due: DueRow) =>
 
 /**
  * Before the call: a notification may arrive before its answer, so the provider's id of an earlier one is forgotten too,
- * or the new one's items would be taken for somebody else's. Counts the attempt. @returns false: lease lost
+ * or the new one's items would be taken for somebody else's. Counts the attempt.
+ * @param channelKeyId the ring key of the secret and of the ref @returns false: lease lost
  */
-export async function storeSecretHash(db: Db, due: DueRow, hash: Buffer): Promise<boolean> {
+export async function storeSecretHash(
+  db: Db,
+  due: DueRow,
+  hash: Buffer,
+  channelKeyId: string,
+): Promise<boolean> {
   const stored = await db.rows(sql`
     with held as (
       update auth.subscription_renewals set attempts = attempts + 1
@@ -82,7 +88,7 @@ export async function storeSecretHash(db: Db, due: DueRow, hash: Buffer): Promis
       returning id
     )
     update auth.subscriptions s
-       set channel_secret_hash = ${hash}, provider_subscription_id = null, expires_at = null, updated_at = auth.clock()
+       set channel_secret_hash = ${hash}, channel_key_id = ${channelKeyId}, provider_subscription_id = null, expires_at = null, updated_at = auth.clock()
       from held where s.id = held.id and s.state = 'wanted'
     returning s.id`)
   return stored.length === 1

@@ -92,13 +92,16 @@ async function create(
   accessToken: Secret,
   signal: AbortSignal,
 ): Promise<void> {
+  // all three at once: another key may become primary at any await
   const channelSecret = needs.channelKeys.mintChannelSecret()
-  if (!(await storeSecretHash(needs.db, due, sha256(channelSecret.reveal())))) return
+  const url = notificationUrl(needs, subscription)
+  const { keyId } = needs.channelKeys
+  if (!(await storeSecretHash(needs.db, due, sha256(channelSecret.reveal()), keyId))) return
   const outcome = await call(needs, subscription, signal, (abort) =>
     provider.subscriptions.create({
       resource: subscription.resource,
       accessToken,
-      notificationUrl: notificationUrl(needs, subscription),
+      notificationUrl: url,
       channelSecret,
       signal: abort,
     }),

@@ -9,6 +9,8 @@ import { isId, type SubscriptionId, sameBytes } from '../platform/ids.ts'
 import type { KeyRing } from './key-ring.ts'
 
 export interface ChannelKeys {
+  /** The ring key that mints now; stored with what it minted. */
+  readonly keyId: string
   /** `sub_….<key id>.<mac>` */
   mintRef(subscriptionId: SubscriptionId): string
   /** @returns the subscription id, or undefined for anything that we did not make */
@@ -33,8 +35,10 @@ export function openChannelKeys(ring: KeyRing): ChannelKeys {
   }
   const mac = (purpose: 'ref' | 'channel', keyId: string, text: string) =>
     createHmac('sha256', keyFor(purpose, keyId)).update(`${purpose}.${keyId}.${text}`).digest()
-  const mint = (purpose: 'ref' | 'channel', text: string) =>
-    `${text}.${ring.primaryId}.${mac(purpose, ring.primaryId, text).toString('base64url')}`
+  const mint = (purpose: 'ref' | 'channel', text: string) => {
+    const keyId = ring.primaryId
+    return `${text}.${keyId}.${mac(purpose, keyId, text).toString('base64url')}`
+  }
   const check = (purpose: 'ref' | 'channel', presented: string): string | undefined => {
     const [, text, keyId, given] = FORM.exec(presented) ?? []
     if (text === undefined || keyId === undefined || given === undefined || !ring.has(keyId)) return undefined
@@ -44,6 +48,9 @@ export function openChannelKeys(ring: KeyRing): ChannelKeys {
       : undefined
   }
   return {
+    get keyId() {
+      return ring.primaryId
+    },
     mintRef: (subscriptionId) => mint('ref', subscriptionId),
     genuineRef(ref) {
       const text = check('ref', ref)

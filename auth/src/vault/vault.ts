@@ -16,6 +16,7 @@ import {
   VaultIntegrityError,
 } from './cipher.ts'
 import type { KeyRing } from './key-ring.ts'
+import type { Purpose } from './sealed-tables.ts'
 
 export { VaultIntegrityError } from './cipher.ts'
 
@@ -23,7 +24,7 @@ export { VaultIntegrityError } from './cipher.ts'
 export type WrappedKey = string & { readonly wrapped: true }
 
 export interface KeyContext {
-  readonly purpose: 'oauth_tokens' | 'oauth_states' | 'destinations'
+  readonly purpose: Purpose
   /** owner_id, or '' where nobody owns the row */
   readonly owner: string
   /** id of the row */
@@ -43,6 +44,8 @@ export interface Vault {
   newDataKey(context: KeyContext): WrappedKey
   /** @throws VaultIntegrityError when the key was swapped or changed; KeyRingError when its ring key is not configured */
   open(wrapped: string, context: KeyContext): SealingKey
+  /** The same data key under the primary key: what it sealed stays as it is. @throws as `open` */
+  rewrap(wrapped: string, context: KeyContext): WrappedKey
 }
 
 const VERSION = 'atv1'
@@ -50,26 +53,29 @@ const WRAP_VERSION = 'atv1w'
 const ALGORITHM = 'A256GCM'
 
 export function openVault(ring: KeyRing): Vault {
+  const wrap = (dataKey: Buffer, context: KeyContext) => {
+    const keyId = ring.primaryId
+    const wrapKey = ring.derive(keyId, `wrap/${context.owner}`)
+    const { nonce, sealed } = encrypt(wrapKey, dataKey, wrapContext(keyId, context))
+    return `${VERSION}.${keyId}.${Buffer.concat([nonce, sealed]).toString('base64url')}` as WrappedKey
+  }
+  const unwrap = (wrapped: string, context: KeyContext) => {
+    const [keyId, bytes] = readParts(wrapped)
+    const packed = decode(bytes)
+    if (packed.length !== NONCE_BYTES + KEY_BYTES + TAG_BYTES)
+      throw new VaultIntegrityError('a wrapped data key has the wrong length')
+    const wrapKey = ring.derive(keyId, `wrap/${context.owner}`)
+    return decrypt(
+      wrapKey,
+      packed.subarray(0, NONCE_BYTES),
+      packed.subarray(NONCE_BYTES),
+      wrapContext(keyId, context),
+    )
+  }
   return {
-    newDataKey(context) {
-      const wrapKey = ring.derive(ring.primaryId, `wrap/${context.owner}`)
-      const { nonce, sealed } = encrypt(wrapKey, randomBytes(KEY_BYTES), wrapContext(ring.primaryId, context))
-      return `${VERSION}.${ring.primaryId}.${Buffer.concat([nonce, sealed]).toString('base64url')}` as WrappedKey
-    },
-    open(wrapped, context) {
-      const [keyId, bytes] = readParts(wrapped)
-      const packed = decode(bytes)
-      if (packed.length !== NONCE_BYTES + KEY_BYTES + TAG_BYTES)
-        throw new VaultIntegrityError('a wrapped data key has the wrong length')
-      const wrapKey = ring.derive(keyId, `wrap/${context.owner}`)
-      const dataKey = decrypt(
-        wrapKey,
-        packed.subarray(0, NONCE_BYTES),
-        packed.subarray(NONCE_BYTES),
-        wrapContext(keyId, context),
-      )
-      return sealingKey(dataKey, context)
-    },
+    newDataKey: (context) => wrap(randomBytes(KEY_BYTES), context),
+    open: (wrapped, context) => sealingKey(unwrap(wrapped, context), context),
+    rewrap: (wrapped, context) => wrap(unwrap(wrapped, context), context),
   }
 }
 

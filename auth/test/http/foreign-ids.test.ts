@@ -65,8 +65,8 @@ const listOf = async (path: string, person: Person) => {
   return (json(answer) as { items: { id: string; connection_id?: string }[] }).items
 }
 
-/** Two of the tables move without a change of content: chores keep time, and a delete that finds nothing counts as a revision. */
-const digest = () => digestOfTables(world.db, ['chores', 'rule_revision'])
+/** Three of the tables move without a change of content: chores keep time, processes beat, and a delete that finds nothing counts as a revision. */
+const digest = () => digestOfTables(world.db, ['chores', 'processes', 'rule_revision'])
 
 const PREFIXES: Readonly<Record<string, Parameters<typeof newId>[0]>> = {
   connections: 'con',
