@@ -14,6 +14,8 @@ export interface MicrosoftAccount {
   name: string
   tid: string
   oid: string
+  /** May consent for the whole tenant. */
+  admin?: true
 }
 
 export interface GoogleAccount {
@@ -47,6 +49,13 @@ export const microsoftAccounts: readonly MicrosoftAccount[] = [
     name: 'Dora Nilsen',
     tid: personalTenant,
     oid: '00000000-0000-0000-5d6e-c3051627d804',
+  },
+  {
+    email: 'admin@contoso.test',
+    name: 'Eva Brandt (administrator)',
+    tid: contosoTenant,
+    oid: '3d9f4285-7a6e-4bad-84fb-d4162738e905',
+    admin: true,
   },
 ]
 

@@ -24,6 +24,24 @@ export interface IdTokenOverrides {
   foreignKey?: boolean
 }
 
+/** A row of the provider's failure table (`GET /failure-rows`), answered by the token endpoint. */
+export interface RowFault {
+  row: string
+  /** Only requests of this grant type; `null` for all. */
+  grant: string | null
+  retryAfter: string | null
+  times: number | null
+}
+
+/** Who may not consent alone: a person of a work tenant that is no administrator (protocols/microsoft.md §1.3). */
+export interface AdminRule {
+  /** The scopes that only an administrator may grant; `null` for every one of Graph. */
+  scopes: string[] | null
+  code: 65001 | 90008 | 90094 | 90095
+  /** Where the refusal is told: to the redirect URI, on Microsoft's own page, or by the token endpoint. */
+  at: 'callback' | 'page' | 'token'
+}
+
 export interface Faults {
   denyConsent: boolean
   /** Only these of the asked API scopes are granted; the OpenID scopes always are. */
@@ -32,6 +50,23 @@ export interface Faults {
   tokenDelayMs: number
   /** Connection reset on the token endpoint: `true` until cleared, or so many times. */
   tokenDrop: boolean | number
+  tokenFault: RowFault | null
+  /** The token request is carried out, but the connection is cut before the answer. */
+  tokenLost: boolean | number
+  /** Microsoft: a refresh token that was used is dead, unlike the real one (protocols/microsoft.md §1.5). */
+  strictRotation: boolean
+  /** Google's `/revoke`: an answer without effect, and an effect without answer. */
+  revokeError: FixedAnswer | null
+  revokeLost: boolean | number
+  /** Answer of every call of an API with a bearer token: throttling, outages. */
+  apiError: FixedAnswer | null
+  /** A refresh answers with only these API scopes: some were withdrawn in the meantime. */
+  refreshScopes: string[] | null
+  /** Microsoft: how the scopes of an answer are spelled. */
+  scopeSpelling: 'qualified' | 'short'
+  /** Microsoft: the answer names everything the account has consented to, not only what was asked. */
+  scopeUnion: boolean
+  requireAdmin: AdminRule | null
   down: false | '503' | 'refuse'
   issMode: 'on' | 'off' | 'wrong'
   /** Whether discovery declares `authorization_response_iss_parameter_supported` (RFC 9207 §3). */
@@ -62,6 +97,16 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     tokenError: null,
     tokenDelayMs: 0,
     tokenDrop: false,
+    tokenFault: null,
+    tokenLost: false,
+    strictRotation: false,
+    revokeError: null,
+    revokeLost: false,
+    apiError: null,
+    refreshScopes: null,
+    scopeSpelling: 'qualified',
+    scopeUnion: false,
+    requireAdmin: null,
     down: false,
     issMode,
     declareIss: false,
@@ -78,45 +123,11 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
   }
 }
 
-type Reader = (value: unknown) => unknown
-
-const readers: Record<keyof Faults, Reader> = {
-  denyConsent: flag,
-  grantScopes: (value) => (value === null ? null : list(value)),
-  tokenError: fixedAnswer,
-  tokenDelayMs: count,
-  tokenDrop: (value) => (typeof value === 'number' ? count(value) : flag(value)),
-  down: (value) => (value === false ? false : oneOf(value, ['503', 'refuse'])),
-  issMode: (value) => oneOf(value, ['on', 'off', 'wrong']),
-  declareIss: flag,
-  idToken: (value) => (value === null ? null : idTokenOverrides(value)),
-  noRefreshToken: flag,
-  skipConsent: (value) => (typeof value === 'string' ? value : flag(value)),
-  subscriptionError: fixedAnswer,
-  jwksDown: flag,
-  expiresIn: (value) => (value === null ? null : count(value)),
-  refreshTokenExpiresIn: (value) => (value === null ? null : count(value)),
-  duplicateSubscriptions: flag,
-  historyExpired: flag,
-  historyIdAs: (value) => oneOf(value, ['number', 'string']),
-}
-
-export type FaultReading = { kind: 'read'; faults: Partial<Faults> } | { kind: 'refused'; reason: string }
-
-/** Reads a set of switches; an unknown name or a wrong value refuses the whole set. */
-export function readFaults(source: Record<string, unknown>): FaultReading {
-  const faults: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(source)) {
-    if (!Object.hasOwn(readers, name)) return { kind: 'refused', reason: `no switch ${name}` }
-    const read = readers[name as keyof Faults](value)
-    if (read === undefined) return { kind: 'refused', reason: `wrong value for ${name}` }
-    faults[name] = read
-  }
-  return { kind: 'read', faults }
-}
-
 /** Takes one use of a fixed answer; `null` when it is not (or no longer) set. */
-export function takeAnswer(faults: Faults, name: 'tokenError' | 'subscriptionError'): FixedAnswer | null {
+export function takeAnswer(
+  faults: Faults,
+  name: 'tokenError' | 'subscriptionError' | 'revokeError' | 'apiError',
+): FixedAnswer | null {
   const answer = faults[name]
   if (answer === null) return null
   if (answer.times !== null) {
@@ -126,51 +137,22 @@ export function takeAnswer(faults: Faults, name: 'tokenError' | 'subscriptionErr
   return answer
 }
 
-export function takeDrop(faults: Faults): boolean {
-  if (typeof faults.tokenDrop === 'boolean') return faults.tokenDrop
-  if (faults.tokenDrop <= 0) return false
-  faults.tokenDrop -= 1
-  return true
-}
-
-function flag(value: unknown): boolean | undefined {
-  return typeof value === 'boolean' ? value : undefined
-}
-
-function count(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : undefined
-}
-
-function oneOf(value: unknown, allowed: string[]): string | undefined {
-  return typeof value === 'string' && allowed.includes(value) ? value : undefined
-}
-
-function list(value: unknown): string[] | undefined {
-  return Array.isArray(value) && value.every((item) => typeof item === 'string') ? value : undefined
-}
-
-function fixedAnswer(value: unknown): FixedAnswer | null | undefined {
-  if (value === null) return null
-  if (typeof value !== 'object') return undefined
-  const { status, body, headers, times } = { ...value } as Record<string, unknown>
-  if (typeof status !== 'number' || status < 200 || status > 599) return undefined
-  if (times !== undefined && (count(times) ?? 0) < 1) return undefined
-  const given = typeof headers === 'object' && headers !== null ? Object.entries(headers) : []
-  return {
-    status,
-    body: body ?? {},
-    headers: Object.fromEntries(given.map(([name, text]) => [name, String(text)])),
-    times: typeof times === 'number' ? times : null,
+/** Takes one use of the row that fits the grant type. */
+export function takeRow(faults: Faults, grant: string): RowFault | null {
+  const fault = faults.tokenFault
+  if (fault === null || (fault.grant !== null && fault.grant !== grant)) return null
+  if (fault.times !== null) {
+    fault.times -= 1
+    if (fault.times <= 0) faults.tokenFault = null
   }
+  return fault
 }
 
-const overrideNames = ['nonce', 'aud', 'iss', 'exp', 'sub', 'alg', 'kid', 'foreignKey']
-
-function idTokenOverrides(value: unknown): IdTokenOverrides | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const source: Record<string, unknown> = { ...value }
-  if (Object.keys(source).some((name) => !overrideNames.includes(name))) return undefined
-  if (source.exp !== undefined && typeof source.exp !== 'number') return undefined
-  if (source.alg !== undefined && source.alg !== 'none' && source.alg !== 'HS256') return undefined
-  return source
+/** Takes one use of a switch that is on until cleared, or so many times. */
+export function takeTurn(faults: Faults, name: 'tokenDrop' | 'tokenLost' | 'revokeLost'): boolean {
+  const turns = faults[name]
+  if (typeof turns === 'boolean') return turns
+  if (turns <= 0) return false
+  faults[name] = turns - 1
+  return true
 }

@@ -1,9 +1,10 @@
 /**
  * What a provider has seen and sent, for tests to count: requests per route, token requests per grant,
- * handshakes, pushes. Bounded; the counters go on when the lists are full. It holds no bodies.
+ * handshakes, pushes. Bounded; the counters go on when the lists are full. It holds no bodies and no secrets.
  */
 
 const longestList = 5_000
+const longestTokenLog = 100_000
 
 export interface Handshake {
   at: string
@@ -25,9 +26,31 @@ export interface Attempt {
   acknowledged: boolean
 }
 
+export interface TokenRequest {
+  /** Real milliseconds since 1970, whatever the simulated clock says: rates are counted with it. */
+  atMs: number
+  grant: string
+  /** `null`: not answered, or not yet. */
+  status: number | null
+  /** The first 16 hex digits of the SHA-256 of the code or refresh token, to tell repetitions. */
+  credential: string | null
+}
+
+export interface ApiRequest {
+  at: string
+  method: string
+  path: string
+  /** Names only, lower-case: values may be secrets. */
+  headers: string[]
+  authorization: boolean
+  bodyBytes: number
+}
+
 export interface Journal {
   requests: Record<string, number>
   tokenRequests: Record<string, number>
+  tokenLog: TokenRequest[]
+  apiRequests: ApiRequest[]
   authorizations: { approved: number; denied: number; deadEnds: number }
   revocations: number
   reauthorizeConflicts: number
@@ -39,6 +62,8 @@ export function createJournal(): Journal {
   return {
     requests: {},
     tokenRequests: {},
+    tokenLog: [],
+    apiRequests: [],
     authorizations: { approved: 0, denied: 0, deadEnds: 0 },
     revocations: 0,
     reauthorizeConflicts: 0,
@@ -66,7 +91,26 @@ export function noteAttempt(journal: Journal, attempt: Attempt): void {
   keep(journal.pushes.attempts, attempt)
 }
 
-function keep<Item>(list: Item[], item: Item): void {
+export function noteTokenRequest(journal: Journal, request: TokenRequest): void {
+  keep(journal.tokenLog, request, longestTokenLog)
+}
+
+export function noteApiRequest(journal: Journal, request: ApiRequest): void {
+  keep(journal.apiRequests, request)
+}
+
+/** The most requests within any second, by a sliding window. */
+export function peakPerSecond(requests: readonly TokenRequest[]): number {
+  let from = 0
+  let peak = 0
+  for (const [index, request] of requests.entries()) {
+    while ((requests[from]?.atMs ?? request.atMs) <= request.atMs - 1_000) from += 1
+    peak = Math.max(peak, index - from + 1)
+  }
+  return peak
+}
+
+function keep<Item>(list: Item[], item: Item, longest = longestList): void {
   list.push(item)
-  if (list.length > longestList) list.shift()
+  if (list.length > longest) list.shift()
 }

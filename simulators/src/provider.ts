@@ -25,6 +25,20 @@ export type Authorization =
   | { kind: 'callback'; callback: Callback; fields: readonly (readonly [string, string])[] }
   | { kind: 'dead_end'; status: number; title: string; detail: string }
 
+export interface FailureRow {
+  row: string
+  class: string
+  status: number
+  error: string | null
+}
+
+export interface MintedTokens {
+  access_token: string
+  refresh_token: string
+  expires_in: number
+  scope: string
+}
+
 export interface PushOrder {
   account: string
   repeat: number
@@ -46,12 +60,22 @@ export interface Provider {
   postman: Postman
   /** Decides an authorization URL as a person would, without a browser. */
   authorize(url: URL, decision: Decision): Authorization
+  /** Whom an authorization URL hints at, or the first account. */
+  hinted(url: URL): string
+  /** Decides for the next person who comes by browser, instead of showing the page. */
+  choose(decision: Decision): void
+  /** Tokens as after a consent, without one; they count for no limit. */
+  mint(account: string, scopes: string[], count: number): MintedTokens[]
+  /** Names of the rows that the `tokenFault` switch takes. */
+  failureRows: readonly FailureRow[]
   hasAccount(account: string): boolean
   receiveMail(account: string, subject: string): Promise<{ mail: Mail; pushes: FirstAttempt[] }>
   push(order: PushOrder): Promise<PushOutcome>
   mailbox(account: string): unknown
-  /** The person or an administrator withdraws the consent: every token of the account is dead. */
+  /** Every token of the account is dead at once. */
   revoke(account: string): void
+  /** The person withdraws the consent, with the effect that the provider documents. */
+  withdraw(account: string): void
   rotateKeys(drop: boolean): Promise<void>
   resetFaults(): void
   /** Leases that are alive, for `/state`. */

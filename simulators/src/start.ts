@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import { createSimulatedClock } from './clock.ts'
 import { createControl } from './control/control.ts'
 import { startGoogle } from './google/google.ts'
 import { createIssuer } from './issued.ts'
@@ -33,7 +34,8 @@ export interface Simulators {
 export async function startSimulators(options: SimulatorOptions): Promise<Simulators> {
   checkOptions(options)
   const log = options.log ?? (() => undefined)
-  const now = options.now ?? Date.now
+  const clock = createSimulatedClock(options.now ?? Date.now)
+  const { now } = clock
   const issuer = createIssuer(options.canary ?? '', now)
   const controlToken = options.controlToken ?? randomBytes(32).toString('base64url')
   const providers: Provider[] = []
@@ -50,7 +52,7 @@ export async function startSimulators(options: SimulatorOptions): Promise<Simula
     if (microsoft) providers.push(microsoft)
     const google = options.google ? await startGoogle(options.google, parts) : null
     if (google) providers.push(google)
-    const control = createControl({ token: controlToken, microsoft, google, issuer, log })
+    const control = createControl({ token: controlToken, microsoft, google, issuer, clock, log })
     servers.push(control)
     const controlUrl = await listen(control, options.controlPort)
     return {

@@ -11,15 +11,19 @@ export interface HeldToken {
   expiresAt: number
 }
 
-export type TokenLookup = { kind: 'live' | 'expired' | 'revoked'; token: HeldToken } | { kind: 'unknown' }
+export type TokenLookup =
+  | { kind: 'live' | 'expired' | 'revoked' | 'spent'; token: HeldToken }
+  | { kind: 'unknown' }
 
 export interface TokenStore {
   addAccess(account: string, scopes: readonly string[], lifetimeMs: number): HeldToken
   addRefresh(account: string, scopes: readonly string[], lifetimeMs: number): HeldToken
   findAccess(value: string): TokenLookup
   findRefresh(value: string): TokenLookup
-  /** Ends every token of the account, as a withdrawn consent does. Returns when. */
+  /** Ends every token of the account, as a withdrawn consent does. */
   revokeAccount(account: string): void
+  /** A refresh token that was used, where the provider rotates strictly. */
+  spend(value: string): void
   /** Ends the oldest live refresh tokens of the account beyond `limit`. */
   evictOldest(account: string, limit: number): void
 }
@@ -27,6 +31,7 @@ export interface TokenStore {
 interface Entry {
   token: HeldToken
   revoked: boolean
+  spent: boolean
 }
 
 export interface TokenMint {
@@ -45,12 +50,13 @@ export function createTokenStore(mint: TokenMint, now: () => number): TokenStore
     lifetimeMs: number,
   ) => {
     const token = { value, account, scopes, issuedAt: now(), expiresAt: now() + lifetimeMs }
-    to.set(value, { token, revoked: false })
+    to.set(value, { token, revoked: false, spent: false })
     return token
   }
   const find = (from: Map<string, Entry>, value: string): TokenLookup => {
     const entry = from.get(value)
     if (entry === undefined) return { kind: 'unknown' }
+    if (entry.spent) return { kind: 'spent', token: entry.token }
     if (entry.revoked) return { kind: 'revoked', token: entry.token }
     return { kind: entry.token.expiresAt <= now() ? 'expired' : 'live', token: entry.token }
   }
@@ -64,6 +70,10 @@ export function createTokenStore(mint: TokenMint, now: () => number): TokenStore
     revokeAccount(account) {
       for (const entry of [...ofAccount(access, account), ...ofAccount(refresh, account)])
         entry.revoked = true
+    },
+    spend(value) {
+      const entry = refresh.get(value)
+      if (entry !== undefined) entry.spent = true
     },
     evictOldest(account, limit) {
       const live = ofAccount(refresh, account)

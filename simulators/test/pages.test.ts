@@ -41,7 +41,7 @@ test('Microsoft: the page offers the accounts, lists the scopes without boxes, a
   expect(page.text).toContain('Mail.Read')
   expect(page.text).not.toContain('type="checkbox"')
   expect(page.text).not.toContain('<script')
-  expect(page.text.match(/<label[^>]+for="account-\d"/g)).toHaveLength(4)
+  expect(page.text.match(/<label[^>]+for="account-\d"/g)).toHaveLength(5)
   const policy = page.headers.get('content-security-policy') ?? ''
   expect(policy).toContain("default-src 'none'")
   expect(policy).not.toContain('script-src')

@@ -24,7 +24,12 @@ export function serveAuthorize(server: FastifyInstance, world: GoogleWorld): voi
   server.get(path, async (request, reply) => {
     const reading = readAuthorizationRequest(world, queryOf(request))
     if (reading.kind === 'answered') return sendAuthorization(reply, reading.authorization)
-    const account = returningAccount(world, reading.request) ?? silentAccount(world, reading.request)
+    const chosen = world.choices.shift()
+    if (chosen !== undefined) return sendAuthorization(reply, decide(world, reading.request, chosen))
+    // A named account is a person who picks another one than was hinted: Google allows that (§1.2).
+    const named = typeof world.faults.skipConsent === 'string' ? world.faults.skipConsent : null
+    const returning = returningAccount(world, reading.request)
+    const account = named ?? returning ?? silentAccount(world, reading.request)
     if (account !== null) {
       return sendAuthorization(reply, decide(world, reading.request, { account, scopes: null, deny: false }))
     }
@@ -54,7 +59,7 @@ function silentAccount(world: GoogleWorld, request: AuthorizationRequest): strin
   return typeof skipConsent === 'string' ? skipConsent : preselected(request)
 }
 
-function preselected(request: AuthorizationRequest): string {
+export function preselected(request: AuthorizationRequest): string {
   return request.hinted?.email ?? googleAccounts[0]?.email ?? ''
 }
 

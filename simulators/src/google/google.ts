@@ -3,15 +3,16 @@
  * stops things and decides nothing.
  */
 import { randomBytes } from 'node:crypto'
-import { receiveMail } from '../accounts.ts'
+import { googleAccounts, receiveMail } from '../accounts.ts'
 import { noFaults } from '../faults.ts'
 import type { GoogleOptions } from '../options.ts'
 import type { FirstAttempt } from '../postman.ts'
 import type { Provider, PushOrder, PushOutcome } from '../provider.ts'
 import { createServer, listen } from '../server.ts'
 import { decide, readAuthorizationRequest } from './authorization.ts'
-import { serveAuthorize } from './authorize.ts'
+import { preselected, serveAuthorize } from './authorize.ts'
 import { serveDiscovery } from './discovery.ts'
+import { googleFailureRows } from './failure-rows.ts'
 import { serveGmail, wantsInbox } from './gmail.ts'
 import {
   createPushTokens,
@@ -21,7 +22,7 @@ import {
   type PushTokens,
   pushParcel,
 } from './pubsub.ts'
-import { revokeProject, serveToken } from './token.ts'
+import { mint, revokeProject, serveToken } from './token.ts'
 import {
   advance,
   createGoogleWorld,
@@ -66,6 +67,13 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
       const reading = readAuthorizationRequest(world, url.search.slice(1))
       return reading.kind === 'answered' ? reading.authorization : decide(world, reading.request, decision)
     },
+    hinted(url) {
+      const reading = readAuthorizationRequest(world, url.search.slice(1))
+      return reading.kind === 'request' ? preselected(reading.request) : (googleAccounts[0]?.email ?? '')
+    },
+    choose: (decision) => world.choices.push(decision),
+    mint: (account, scopes, count) => mint(world, account, scopes, count),
+    failureRows: googleFailureRows,
     hasAccount: (account) => findGoogleAccount(account) !== undefined,
     async receiveMail(account, subject) {
       const mail = receiveMail(
@@ -87,8 +95,12 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
       historyId: `${historyOf(world, account).current}`,
     }),
     revoke: (account) => revokeProject(world, account),
+    withdraw: (account) => revokeProject(world, account),
     rotateKeys: (drop) => world.keys.rotate(drop),
-    resetFaults: () => Object.assign(world.faults, noFaults('on')),
+    resetFaults() {
+      Object.assign(world.faults, noFaults('on'))
+      world.choices.length = 0
+    },
     leases: () => ({
       watches: [...world.watches]
         .filter(([account]) => liveWatch(world, account) !== null)

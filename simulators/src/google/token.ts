@@ -5,10 +5,12 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { GoogleAccount } from '../accounts.ts'
 import { checkProof, sameText } from '../codes.ts'
-import { takeAnswer, takeDrop } from '../faults.ts'
-import { countUp } from '../journal.ts'
-import { dropConnection, formBody, queryOf, readCredentials, readParameters } from '../server.ts'
-import { grantsEmail, grantsProfile } from './scopes.ts'
+import { takeAnswer } from '../faults.ts'
+import type { MintedTokens } from '../provider.ts'
+import { formBody, queryOf, readCredentials, readParameters } from '../server.ts'
+import { interceptToken, sendOrLose } from '../token-faults.ts'
+import { googleRowAnswer } from './failure-rows.ts'
+import { canonicalScope, grantsEmail, grantsProfile, isIdentityScope, spellScopes } from './scopes.ts'
 import { findGoogleAccount, type GoogleWorld } from './world.ts'
 
 const accessSeconds = 3599
@@ -30,16 +32,7 @@ export function serveToken(server: FastifyInstance, world: GoogleWorld): void {
   server.post('/token', async (request, reply) => {
     const parameters = readParameters(formBody(request))
     const get: Get = parameters.kind === 'read' ? parameters.get : () => undefined
-    const grantType = get('grant_type') ?? 'none'
-    const known = grantType === 'authorization_code' || grantType === 'refresh_token'
-    countUp(world.journal.tokenRequests, known ? grantType : 'other')
-    if (world.faults.tokenDelayMs > 0) await sleep(world.faults.tokenDelayMs)
-    if (takeDrop(world.faults)) {
-      dropConnection(request, reply)
-      return reply
-    }
-    const fixed = takeAnswer(world.faults, 'tokenError')
-    if (fixed !== null) return reply.code(fixed.status).headers(fixed.headers).send(fixed.body)
+    if (await interceptToken(world, request, reply, get, googleRowAnswer)) return reply
 
     if (parameters.kind === 'repeated') return refuse(reply, refused(400, 'invalid_request', 'Bad Request'))
     const client = readCredentials(request, get)
@@ -49,14 +42,20 @@ export function serveToken(server: FastifyInstance, world: GoogleWorld): void {
     if (client.clientSecret === undefined || !sameText(client.clientSecret, world.options.clientSecret)) {
       return refuse(reply, refused(401, 'invalid_client', 'Unauthorized'))
     }
-    if (!known) return refuse(reply, refused(400, 'unsupported_grant_type', `Invalid grant_type`))
+    const grantType = get('grant_type')
+    if (grantType !== 'authorization_code' && grantType !== 'refresh_token') {
+      return refuse(reply, refused(400, 'unsupported_grant_type', 'Invalid grant_type'))
+    }
     const verdict = grantType === 'refresh_token' ? refreshGrant(world, get) : codeGrant(world, get)
     if (verdict.kind === 'refused') return refuse(reply, verdict)
-    return noStore(reply).send(await tokensFor(world, verdict))
+    const body = await tokensFor(world, verdict)
+    return sendOrLose(world, 'tokenLost', request, noStore(reply), body)
   })
 
   server.post('/revoke', async (request, reply) => {
     world.journal.revocations += 1
+    const fixed = takeAnswer(world.faults, 'revokeError')
+    if (fixed !== null) return reply.code(fixed.status).headers(fixed.headers).send(fixed.body)
     const inQuery = new URLSearchParams(queryOf(request)).get('token')
     const token = new URLSearchParams(formBody(request)).get('token') ?? inQuery
     if (!token) return refuse(reply, refused(400, 'invalid_request', 'Missing required parameter: token'))
@@ -66,7 +65,7 @@ export function serveToken(server: FastifyInstance, world: GoogleWorld): void {
       return refuse(reply, refused(400, 'invalid_token', 'Token expired or revoked'))
     }
     revokeProject(world, live.token.account)
-    return reply.send({})
+    return sendOrLose(world, 'revokeLost', request, reply, {})
   })
 }
 
@@ -74,6 +73,24 @@ export function serveToken(server: FastifyInstance, world: GoogleWorld): void {
 export function revokeProject(world: GoogleWorld, account: string): void {
   world.tokens.revokeAccount(account)
   world.grants.delete(account)
+}
+
+/** Tokens as after a consent to these scopes, for tests that need many; the limit of 100 is not applied. */
+export function mint(
+  world: GoogleWorld,
+  account: string,
+  asked: readonly string[],
+  count: number,
+): MintedTokens[] {
+  const scopes = spellScopes(asked.map(canonicalScope))
+  world.grants.set(account, new Set([...(world.grants.get(account) ?? []), ...scopes]))
+  const expiresIn = world.faults.expiresIn ?? accessSeconds
+  return Array.from({ length: count }, () => ({
+    access_token: world.tokens.addAccess(account, scopes, expiresIn * 1000).value,
+    refresh_token: world.tokens.addRefresh(account, scopes, unusedRefreshMs).value,
+    expires_in: expiresIn,
+    scope: scopes.join(' '),
+  }))
 }
 
 function codeGrant(world: GoogleWorld, get: Get): Allowed | Refusal {
@@ -97,7 +114,11 @@ function refreshGrant(world: GoogleWorld, get: Get): Allowed | Refusal {
   const found = world.tokens.findRefresh(value)
   if (found.kind === 'unknown') return refused(400, 'invalid_grant', 'Bad Request')
   if (found.kind !== 'live') return refused(400, 'invalid_grant', 'Token has been expired or revoked.')
-  const { account, scopes } = found.token
+  const { account } = found.token
+  const left = world.faults.refreshScopes?.map(canonicalScope)
+  const scopes = found.token.scopes.filter(
+    (scope) => left === undefined || isIdentityScope(scope) || left.includes(scope),
+  )
   return { kind: 'allowed', account, scopes, nonce: null, offline: false }
 }
 
@@ -165,8 +186,4 @@ function noStore(reply: FastifyReply): FastifyReply {
   return reply
     .header('cache-control', 'no-cache, no-store, max-age=0, must-revalidate')
     .header('pragma', 'no-cache')
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

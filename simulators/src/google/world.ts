@@ -11,7 +11,7 @@ import { createJournal, type Journal } from '../journal.ts'
 import { createKeyRing, type KeyRing } from '../keys.ts'
 import type { GoogleOptions } from '../options.ts'
 import { createPostman, type Postman } from '../postman.ts'
-import { createPendingRequests, type PendingRequests } from '../provider.ts'
+import { createPendingRequests, type Decision, type PendingRequests } from '../provider.ts'
 import { createTokenStore, type TokenStore } from '../tokens.ts'
 import type { AuthorizationRequest } from './authorization.ts'
 
@@ -47,6 +47,8 @@ export interface GoogleWorld {
   codes: CodeStore
   tokens: TokenStore
   pending: PendingRequests<AuthorizationRequest>
+  /** Decisions of the next people who come by browser, made before. */
+  choices: Decision[]
   /** What an account has granted to the project. */
   grants: Map<string, Set<string>>
   mailboxes: Map<string, Mailbox>
@@ -82,6 +84,7 @@ export async function createGoogleWorld(options: GoogleOptions, parts: WorldPart
       now,
     ),
     pending: createPendingRequests(now),
+    choices: [],
     grants: new Map(),
     mailboxes: createMailboxes(googleAccounts),
     histories: new Map(googleAccounts.map(({ email }) => [email, { current: 1_000n, records: [] }])),

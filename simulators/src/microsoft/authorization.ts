@@ -7,7 +7,8 @@ import { type MicrosoftAccount, microsoftAccounts } from '../accounts.ts'
 import { type Challenge, readChallenge } from '../codes.ts'
 import type { Authorization, Callback, Decision } from '../provider.ts'
 import { readParameters } from '../server.ts'
-import { includesScope, openidScopes, readScopes } from './scopes.ts'
+import { addConsent, adminRefusal, consentCovers } from './consent.ts'
+import { includesScope, keepScopes, readScopes } from './scopes.ts'
 import { failures, type StsFailure, stsErrorBody } from './sts-error.ts'
 import { findMicrosoftAccount, findTenant, type MicrosoftWorld, type Tenant } from './world.ts'
 
@@ -98,10 +99,12 @@ export function decide(
     world.journal.authorizations.denied += 1
     return failed(world, request, failures.declined).authorization
   }
-  const scopes = grantable(request.scopes, decision.scopes ?? world.faults.grantScopes, world.origin)
-  const consented = world.consents.get(account.email) ?? new Set()
-  for (const scope of scopes) consented.add(scope.toLowerCase())
-  world.consents.set(account.email, consented)
+  const scopes = keepScopes(request.scopes, decision.scopes ?? world.faults.grantScopes, world.origin)
+  const onPage = adminRefusal(world, account.email, scopes, 'page')
+  if (onPage !== null) return deadEnd(world, onPage).authorization
+  const refusal = adminRefusal(world, account.email, scopes, 'callback')
+  if (refusal !== null) return failed(world, request, refusal).authorization
+  addConsent(world, account.email, scopes)
   world.journal.authorizations.approved += 1
   const code = world.codes.issue({
     account: account.email,
@@ -122,17 +125,9 @@ export function decide(
 /** `prompt=none`: only for a hinted account that has consented to everything already. */
 function decideSilently(world: MicrosoftWorld, request: AuthorizationRequest): Authorization {
   if (request.hinted === undefined) return failed(world, request, failures.loginRequired).authorization
-  const consented = world.consents.get(request.hinted.email) ?? new Set()
-  const covered = request.scopes.every((scope) => consented.has(scope.toLowerCase()))
-  if (!covered) return failed(world, request, failures.interactionRequired).authorization
+  if (!consentCovers(world, request.hinted.email, request.scopes))
+    return failed(world, request, failures.interactionRequired).authorization
   return decide(world, request, { account: request.hinted.email, scopes: null, deny: false })
-}
-
-function grantable(asked: string[], allowed: string[] | null, origin: string): string[] {
-  if (allowed === null) return asked
-  const reading = readScopes(allowed.join(' '), origin)
-  const granted = reading.kind === 'read' ? reading.scopes : []
-  return asked.filter((scope) => openidScopes.includes(scope) || includesScope(granted, scope))
 }
 
 function failed(world: MicrosoftWorld, to: Destination, failure: StsFailure) {

@@ -17,6 +17,8 @@ export function serveAuthorize(server: FastifyInstance, world: MicrosoftWorld): 
   server.get<{ Params: { tenant: string } }>(path, async (request, reply) => {
     const reading = readAuthorizationRequest(world, request.params.tenant, queryOf(request))
     if (reading.kind === 'answered') return sendAuthorization(reply, reading.authorization)
+    const chosen = world.choices.shift()
+    if (chosen !== undefined) return sendAuthorization(reply, decide(world, reading.request, chosen))
     const account = silentAccount(world, reading.request)
     if (account !== null) {
       return sendAuthorization(reply, decide(world, reading.request, { account, scopes: null, deny: false }))
@@ -44,7 +46,7 @@ export function silentAccount(world: MicrosoftWorld, request: AuthorizationReque
   return typeof skipConsent === 'string' ? skipConsent : preselected(request)
 }
 
-function preselected(request: AuthorizationRequest): string {
+export function preselected(request: AuthorizationRequest): string {
   return request.hinted?.email ?? accountsFor(request)[0]?.email ?? ''
 }
 

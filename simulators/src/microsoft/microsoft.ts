@@ -3,15 +3,18 @@
  * stops things and decides nothing.
  */
 import { randomBytes } from 'node:crypto'
-import { receiveMail } from '../accounts.ts'
+import { microsoftAccounts, receiveMail } from '../accounts.ts'
 import { noFaults } from '../faults.ts'
 import type { MicrosoftOptions } from '../options.ts'
 import type { Parcel } from '../postman.ts'
 import type { Provider, PushOrder, PushOutcome } from '../provider.ts'
 import { createServer, listen } from '../server.ts'
+import { decideAdminConsent, readAdminConsent, serveAdminConsent } from './admin-consent.ts'
 import { decide, readAuthorizationRequest } from './authorization.ts'
-import { serveAuthorize } from './authorize.ts'
+import { preselected, serveAuthorize } from './authorize.ts'
+import { withdrawConsent } from './consent.ts'
 import { serveDiscovery } from './discovery.ts'
+import { microsoftFailureRows } from './failure-rows.ts'
 import { serveMail } from './mail.ts'
 import {
   type LifecycleEvent,
@@ -23,7 +26,7 @@ import {
 } from './notification.ts'
 import { presentSubscription } from './subscription.ts'
 import { liveSubscriptions, serveSubscriptions } from './subscriptions.ts'
-import { serveToken } from './token.ts'
+import { mint, serveToken } from './token.ts'
 import {
   createMicrosoftWorld,
   findMicrosoftAccount,
@@ -52,6 +55,7 @@ export async function startMicrosoft(
   serveDiscovery(server, world)
   serveAuthorize(server, world)
   serveToken(server, world)
+  serveAdminConsent(server, world)
   serveSubscriptions(server, world)
   serveMail(server, world)
   world.origin = await listen(server, options.port)
@@ -63,10 +67,22 @@ export async function startMicrosoft(
     journal: world.journal,
     postman: world.postman,
     authorize(url, decision) {
-      const segment = /^\/([^/]+)\/oauth2\/v2\.0\/authorize$/.exec(url.pathname)?.[1] ?? ''
-      const reading = readAuthorizationRequest(world, decodeURIComponent(segment), url.search.slice(1))
+      const consent = /^\/([^/]+)\/v2\.0\/adminconsent$/.exec(url.pathname)?.[1]
+      if (consent !== undefined) {
+        const asked = readAdminConsent(world, decodeURIComponent(consent), url.search.slice(1))
+        if (asked.kind === 'answered') return asked.authorization
+        return decideAdminConsent(world, asked.request, decision)
+      }
+      const reading = readAuthorize(world, url)
       return reading.kind === 'answered' ? reading.authorization : decide(world, reading.request, decision)
     },
+    hinted(url) {
+      const reading = readAuthorize(world, url)
+      return reading.kind === 'request' ? preselected(reading.request) : (microsoftAccounts[0]?.email ?? '')
+    },
+    choose: (decision) => world.choices.push(decision),
+    mint: (account, scopes, count) => mint(world, account, scopes, count),
+    failureRows: microsoftFailureRows,
     hasAccount: (account) => findMicrosoftAccount(account) !== undefined,
     async receiveMail(account, subject) {
       const id = `AAMkA${randomBytes(60).toString('base64url')}=`
@@ -76,8 +92,13 @@ export async function startMicrosoft(
     push: (order) => push(world, order),
     mailbox: (account) => mailboxOf(world, account),
     revoke: (account) => world.tokens.revokeAccount(account),
+    withdraw: (account) => withdrawConsent(world, account),
     rotateKeys: (drop) => world.keys.rotate(drop),
-    resetFaults: () => Object.assign(world.faults, noFaults('off')),
+    resetFaults() {
+      Object.assign(world.faults, noFaults('off'))
+      world.choices.length = 0
+      world.tenantConsents.clear()
+    },
     leases: () => ({
       subscriptions: liveSubscriptions(world).map((subscription) => ({
         account: subscription.account,
@@ -89,6 +110,11 @@ export async function startMicrosoft(
       return { kind: 'sent', pushes: await deliverAll(world, lifecycleParcels(world, account, event)) }
     },
   }
+}
+
+function readAuthorize(world: MicrosoftWorld, url: URL) {
+  const segment = /^\/([^/]+)\/oauth2\/v2\.0\/authorize$/.exec(url.pathname)?.[1] ?? ''
+  return readAuthorizationRequest(world, decodeURIComponent(segment), url.search.slice(1))
 }
 
 /** Notifies of the newest mail again: delayed, repeated or forged. */

@@ -37,16 +37,32 @@ function resourceOf(scope: string): string {
   return URL.canParse(scope) ? new URL(scope).origin : graphResource
 }
 
-/** The answer's spelling: OpenID scopes bare, the others fully qualified, never `offline_access`. */
-export function spellScopes(scopes: readonly string[]): string {
+/**
+ * The answer's spelling: OpenID scopes bare, never `offline_access`; the others fully qualified as captured, or
+ * short as Microsoft's own client expects too (§1.4).
+ */
+export function spellScopes(scopes: readonly string[], spelling: 'qualified' | 'short'): string {
   const bare = scopes.filter(
     (scope) => openidScopes.includes(scope.toLowerCase()) && scope !== 'offline_access',
   )
-  const qualified = scopes.filter((scope) => !openidScopes.includes(scope.toLowerCase()))
+  const others = scopes.filter((scope) => !openidScopes.includes(scope.toLowerCase())).sort()
+  if (spelling === 'short') return [...bare.sort().reverse(), ...others].join(' ')
   return [
     ...bare.sort(),
-    ...qualified.map((scope) => (URL.canParse(scope) ? scope : graphResource + scope)).sort(),
+    ...others.map((scope) => (URL.canParse(scope) ? scope : graphResource + scope)),
   ].join(' ')
+}
+
+/** Of `asked`, the OpenID scopes and what is also in `allowed`; everything when `allowed` is `null`. */
+export function keepScopes(
+  asked: readonly string[],
+  allowed: readonly string[] | null,
+  origin: string,
+): string[] {
+  if (allowed === null) return [...asked]
+  const reading = readScopes(allowed.join(' '), origin)
+  const kept = reading.kind === 'read' ? reading.scopes : []
+  return asked.filter((scope) => openidScopes.includes(scope.toLowerCase()) || includesScope(kept, scope))
 }
 
 export function includesScope(scopes: Iterable<string>, wanted: string): boolean {

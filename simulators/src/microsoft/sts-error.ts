@@ -91,6 +91,12 @@ export const failures = {
     code: 65004,
     text: 'User declined to consent to access the app.',
   },
+  adminOnly: {
+    status: 403,
+    error: 'access_denied',
+    code: 90094,
+    text: 'Administrator consent is required: sign in with an administrator of the organization.',
+  },
   loginRequired: {
     status: 400,
     error: 'login_required',
@@ -121,12 +127,13 @@ export const failures = {
     text: 'The refresh token has expired due to inactivity.',
     suberror: 'bad_token',
   },
-  revokedGrant: {
+  /** As captured, with both times: the grant's and the one before which no grant is good. */
+  revokedGrant: (issuedAt: number, validFrom: number): StsFailure => ({
     ...invalidGrant,
     code: 50173,
-    text: 'The provided grant has expired due to it being revoked, a fresh auth token is needed.',
+    text: `The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. The grant was issued on '${longTime(issuedAt)}' and the TokensValidFrom date (before which tokens are not valid) for this user is '${longTime(validFrom)}'.`,
     suberror: 'bad_token',
-  },
+  }),
   redeemedCode: { ...invalidGrant, code: 54005, text: 'OAuth2 Authorization code was already redeemed.' },
   wrongTenant: {
     ...invalidGrant,
@@ -146,7 +153,7 @@ export const failures = {
   notConsented: {
     ...invalidGrant,
     code: 65001,
-    text: 'The user or administrator has not consented to use the application with the asked scopes.',
+    text: 'The user or administrator has not consented to use the application. Send an interactive authorization request for this user and resource.',
     suberror: 'consent_required',
   },
   mixedDefault: {
@@ -161,4 +168,8 @@ export const failures = {
     code: 28000,
     text: 'The input parameter scope is not valid because it contains more than one resource.',
   },
+}
+
+function longTime(at: number): string {
+  return new Date(at).toISOString().replace('Z', '0000Z')
 }

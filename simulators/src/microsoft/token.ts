@@ -5,11 +5,13 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { checkProof, sameText } from '../codes.ts'
-import { takeAnswer, takeDrop } from '../faults.ts'
-import { countUp } from '../journal.ts'
-import { type Credentials, dropConnection, formBody, readCredentials, readParameters } from '../server.ts'
+import type { MintedTokens } from '../provider.ts'
+import { type Credentials, formBody, readCredentials, readParameters } from '../server.ts'
+import { interceptToken, sendOrLose } from '../token-faults.ts'
+import { addConsent, adminRefusal, consentCovers, consentedScopes } from './consent.ts'
+import { microsoftRowAnswer } from './failure-rows.ts'
 import { createIdToken } from './id-token.ts'
-import { includesScope, openidScopes, readScopes, spellScopes } from './scopes.ts'
+import { includesScope, keepScopes, openidScopes, readScopes, spellScopes } from './scopes.ts'
 import { failures, type StsFailure, stsErrorBody } from './sts-error.ts'
 import { findMicrosoftAccount, findTenant, type MicrosoftWorld, type Tenant } from './world.ts'
 
@@ -31,30 +33,42 @@ export function serveToken(server: FastifyInstance, world: MicrosoftWorld): void
   server.post<{ Params: { tenant: string } }>('/:tenant/oauth2/v2.0/token', async (request, reply) => {
     const parameters = readParameters(formBody(request))
     const get: Get = parameters.kind === 'read' ? parameters.get : () => undefined
-    const grantType = get('grant_type') ?? 'none'
-    const known = grantType === 'authorization_code' || grantType === 'refresh_token'
-    countUp(world.journal.tokenRequests, known ? grantType : 'other')
-    if (world.faults.tokenDelayMs > 0) await sleep(world.faults.tokenDelayMs)
-    if (takeDrop(world.faults)) {
-      dropConnection(request, reply)
-      return reply
-    }
-    const fixed = takeAnswer(world.faults, 'tokenError')
-    if (fixed !== null) return reply.code(fixed.status).headers(fixed.headers).send(fixed.body)
-
+    const row = (name: string) => microsoftRowAnswer(name, world.now())
+    if (await interceptToken(world, request, reply, get, row)) return reply
+    const grantType = get('grant_type')
     const tenant = findTenant(request.params.tenant)
     if (tenant === null) return refuse(reply, world, failures.unknownTenant(request.params.tenant))
     if (parameters.kind === 'repeated') return refuse(reply, world, failures.malformed)
     const failure = checkClient(world, readCredentials(request, get))
     if (failure !== null) return refuse(reply, world, failure)
-    if (get('grant_type') === undefined) return refuse(reply, world, failures.missing('grant_type'))
-    if (!known) return refuse(reply, world, failures.unsupportedGrant)
+    if (grantType === undefined) return refuse(reply, world, failures.missing('grant_type'))
+    if (grantType !== 'authorization_code' && grantType !== 'refresh_token')
+      return refuse(reply, world, failures.unsupportedGrant)
     const verdict =
       grantType === 'refresh_token' ? refreshGrant(world, tenant, get) : codeGrant(world, tenant, get)
     if (verdict.kind === 'refused') return refuse(reply, world, verdict.failure)
     const body = await tokensFor(world, verdict.allowed, get('client_info') === '1')
-    return withHeaders(reply, randomUUID()).send(body)
+    return sendOrLose(world, 'tokenLost', request, withHeaders(reply, randomUUID()), body)
   })
+}
+
+/** Tokens as after a consent to these scopes, for tests that need many. */
+export function mint(
+  world: MicrosoftWorld,
+  account: string,
+  asked: readonly string[],
+  count: number,
+): MintedTokens[] {
+  const reading = readScopes([...asked, 'offline_access'].join(' '), world.origin)
+  const scopes = reading.kind === 'read' ? reading.scopes : []
+  addConsent(world, account, scopes)
+  const expiresIn = world.faults.expiresIn ?? 3_599
+  return Array.from({ length: count }, () => ({
+    access_token: world.tokens.addAccess(account, scopes, expiresIn * 1000).value,
+    refresh_token: world.tokens.addRefresh(account, scopes, refreshLifetimeMs).value,
+    expires_in: expiresIn,
+    scope: spellScopes(scopes, world.faults.scopeSpelling),
+  }))
 }
 
 function checkClient(world: MicrosoftWorld, sent: Credentials): StsFailure | null {
@@ -78,6 +92,8 @@ function codeGrant(world: MicrosoftWorld, tenant: Tenant, get: Get): GrantVerdic
   if (checkProof(grant.challenge, get('code_verifier')) !== 'proven') return refused(failures.wrongProof)
   const narrowed = narrow(world, grant.scopes, get('scope'))
   if (narrowed.kind === 'refused') return narrowed
+  const refusal = adminRefusal(world, grant.account, narrowed.scopes, 'token')
+  if (refusal !== null) return refused(refusal)
   found.redeem()
   const { account, nonce, scopes: consented } = grant
   return { kind: 'allowed', allowed: { account, scopes: narrowed.scopes, consented, nonce } }
@@ -87,15 +103,20 @@ function refreshGrant(world: MicrosoftWorld, tenant: Tenant, get: Get): GrantVer
   const value = get('refresh_token')
   if (value === undefined) return refused(failures.missing('refresh_token'))
   const found = world.tokens.findRefresh(value)
-  if (found.kind === 'unknown') return refused(failures.badGrant)
-  if (found.kind === 'revoked') return refused(failures.revokedGrant)
+  if (found.kind === 'unknown' || found.kind === 'spent') return refused(failures.badGrant)
+  if (found.kind === 'revoked') return refused(failures.revokedGrant(found.token.issuedAt, world.now()))
   if (found.kind === 'expired') return refused(failures.inactiveGrant)
   const { account, scopes: consented } = found.token
   const person = findMicrosoftAccount(account)
   if (person === undefined || !tenant.admits(person)) return refused(failures.foreignUser)
   const narrowed = narrow(world, consented, get('scope'))
   if (narrowed.kind === 'refused') return narrowed
-  return { kind: 'allowed', allowed: { account, scopes: narrowed.scopes, consented, nonce: null } }
+  if (!consentCovers(world, account, narrowed.scopes)) return refused(failures.notConsented)
+  const refusal = adminRefusal(world, account, narrowed.scopes, 'token')
+  if (refusal !== null) return refused(refusal)
+  if (world.faults.strictRotation) world.tokens.spend(value)
+  const scopes = keepScopes(narrowed.scopes, world.faults.refreshScopes, world.origin)
+  return { kind: 'allowed', allowed: { account, scopes, consented, nonce: null } }
 }
 
 type Narrowing = { kind: 'narrowed'; scopes: readonly string[] } | { kind: 'refused'; failure: StsFailure }
@@ -119,7 +140,9 @@ function isFree(scope: string): boolean {
 }
 
 async function tokensFor(world: MicrosoftWorld, allowed: Allowed, clientInfo: boolean): Promise<unknown> {
-  const { account: email, scopes, consented } = allowed
+  const { account: email, consented } = allowed
+  const union = world.faults.scopeUnion ? consentedScopes(world, email) : []
+  const scopes = [...new Set([...allowed.scopes, ...union])]
   const account = findMicrosoftAccount(email)
   if (account === undefined) throw Object.assign(new Error('grant without account'), { code: 'no_account' })
   const expiresIn = world.faults.expiresIn ?? randomInt(3600, 5400)
@@ -128,7 +151,7 @@ async function tokensFor(world: MicrosoftWorld, allowed: Allowed, clientInfo: bo
   const identity = { uid: account.oid, utid: account.tid }
   return {
     token_type: 'Bearer',
-    scope: spellScopes(scopes),
+    scope: spellScopes(scopes, world.faults.scopeSpelling),
     expires_in: expiresIn,
     ext_expires_in: expiresIn,
     access_token: access.value,
@@ -157,8 +180,4 @@ function withHeaders(reply: FastifyReply, requestId: string): FastifyReply {
     .header('pragma', 'no-cache')
     .header('x-ms-request-id', requestId)
     .header('x-ms-ests-server', 'simulator')
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

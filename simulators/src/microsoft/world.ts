@@ -17,8 +17,9 @@ import { createJournal, type Journal } from '../journal.ts'
 import { createKeyRing, type KeyRing } from '../keys.ts'
 import type { MicrosoftOptions } from '../options.ts'
 import { createPostman, type Postman } from '../postman.ts'
-import { createPendingRequests, type PendingRequests } from '../provider.ts'
+import { createPendingRequests, type Decision, type PendingRequests } from '../provider.ts'
 import { createTokenStore, type TokenStore } from '../tokens.ts'
+import type { AdminConsentRequest } from './admin-consent.ts'
 import type { AuthorizationRequest } from './authorization.ts'
 import type { Subscription } from './subscription.ts'
 
@@ -39,8 +40,13 @@ export interface MicrosoftWorld {
   codes: CodeStore
   tokens: TokenStore
   pending: PendingRequests<AuthorizationRequest>
-  /** Scopes that an account has consented to, lower-case and short. */
-  consents: Map<string, Set<string>>
+  pendingAdmin: PendingRequests<AdminConsentRequest>
+  /** Decisions of the next people who come by browser, made before. */
+  choices: Decision[]
+  /** What an account has consented to: the scope as it was asked, by its lower-case form. */
+  consents: Map<string, Map<string, string>>
+  /** What an administrator has consented to for a whole tenant: lower-case, `.default` for everything. */
+  tenantConsents: Map<string, Set<string>>
   mailboxes: Map<string, Mailbox>
   subscriptions: Map<string, Subscription>
 }
@@ -76,7 +82,10 @@ export async function createMicrosoftWorld(
       now,
     ),
     pending: createPendingRequests(now),
+    pendingAdmin: createPendingRequests(now),
+    choices: [],
     consents: new Map(),
+    tenantConsents: new Map(),
     mailboxes: createMailboxes(microsoftAccounts),
     subscriptions: new Map(),
   }
