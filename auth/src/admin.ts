@@ -4,6 +4,7 @@
  * in `admin/`, one file for each family.
  */
 import { parseArgs } from 'node:util'
+import { callerCommands } from './admin/callers.ts'
 import type { Asked, Command, CommandFamily, ExitCode, Terminal } from './admin/command.ts'
 import { generateKeyCommands } from './admin/generate-key.ts'
 import { keyCommands } from './admin/keys.ts'
@@ -17,6 +18,7 @@ const COMMANDS: CommandFamily = {
   ...signinCommands,
   ...generateKeyCommands,
   ...keyCommands,
+  ...callerCommands,
 }
 
 const terminal: Terminal = {

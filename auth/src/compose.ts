@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Host, Provider } from '@flovify/providers'
+import { callerOfToken, recordDenial } from './callers/callers.ts'
 import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
 import { openFailureReport } from './connections/refresh-failure.ts'
@@ -20,6 +21,7 @@ import { buildInternalServer } from './http/internal-server.ts'
 import { closeDoor, listen, portOf, withinGrace } from './http/listening.ts'
 import { buildPublicServer } from './http/public-server.ts'
 import { publicEndpoints, routeTable } from './http/routes.ts'
+import { openServiceGate } from './http/service-gate.ts'
 import { openIngest } from './ingest/receive.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { monotonicMs, systemClock } from './platform/clock.ts'
@@ -177,10 +179,18 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       },
       config.role,
     ),
-    serviceSecret: config.serviceSecret.reveal(),
     version: config.version,
-    session: (token) => callerOfSession({ db: pools.reads }, token),
-    metrics,
+    admission: {
+      gate: openServiceGate({
+        serviceSecret: config.serviceSecret.reveal(),
+        caller: (token) => callerOfToken({ db: pools.reads }, token),
+        monotonicMs,
+        log,
+      }),
+      session: (token) => callerOfSession({ db: pools.reads }, token),
+      denied: (caller, what) => recordDenial({ db: pools.work }, caller, what),
+      metrics,
+    },
     log,
   })
   const door = buildPublicServer({

@@ -47,7 +47,7 @@ const workspaceOf = (edge: Import) =>
   edge.to.startsWith('@flovify/') ? edge.to.split('/')[1] : edge.to.split('/')[0]
 const WORKSPACES = ['providers', 'auth', 'bff', 'client', 'console', 'simulators', 'local']
 
-const ROOMS = ['connections', 'subscriptions', 'ingest', 'routing', 'delivery']
+const ROOMS = ['callers', 'connections', 'subscriptions', 'ingest', 'routing', 'delivery', 'proxy']
 const BASEMENT = ['ledger', 'vault', 'work', 'db', 'audit', 'platform']
 const placeOf = (file: string) => (file.startsWith('auth/src/') ? file.split('/')[2] : undefined)
 

@@ -1,7 +1,7 @@
 /** Connections as people see them: account, status, scopes, subscriptions. Never a token, a key or a hash. */
 import type { Db } from '../db/sql.ts'
 import { words } from './complete.ts'
-import { type ConnectionRow, findConnection, findConnections, type Viewer } from './store.ts'
+import { type ConnectionRow, findConnection, findConnections, type Reader } from './store.ts'
 import type { SubscriptionsOfConnections, SubscriptionView } from './subscriptions.ts'
 
 export interface ConnectionView {
@@ -23,14 +23,14 @@ export interface ListNeeds {
   readonly subscriptions: Pick<SubscriptionsOfConnections, 'viewsOf'>
 }
 
-export async function listConnections(needs: ListNeeds, viewer: Viewer): Promise<ConnectionView[]> {
+export async function listConnections(needs: ListNeeds, viewer: Reader): Promise<ConnectionView[]> {
   return viewsOf(needs, await findConnections(needs.db, viewer))
 }
 
 export async function viewConnection(
   needs: ListNeeds,
   connectionId: string,
-  viewer: Viewer,
+  viewer: Reader,
 ): Promise<ConnectionView | undefined> {
   const row = await findConnection(needs.db, connectionId, viewer)
   return row === undefined ? undefined : (await viewsOf(needs, [row]))[0]

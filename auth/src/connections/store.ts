@@ -2,6 +2,7 @@
  * Connections in `auth.oauth_tokens`. Token columns are sealed text; this file never sees a plain token. What users may
  * see is filtered here: their own rows, all for an admin.
  */
+import { type ConnectionScope, within } from '../db/connection-scope.ts'
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { ConnectionStatus } from './transition.ts'
@@ -79,20 +80,31 @@ export interface SealedToken {
   readonly valid: boolean
 }
 
-export const findSealedToken = (db: Db, connectionId: string, minValidSeconds: number) =>
+const columns = { id: sql`id`, owner: sql`owner_id`, provider: sql`provider` }
+
+export const findSealedToken = (
+  db: Db,
+  connectionId: string,
+  minValidSeconds: number,
+  scope: ConnectionScope,
+) =>
   db.one<SealedToken>(sql`
     select id, owner_id, provider, status, status_reason, data_key, access_token, expires_at, scope, version,
            coalesce(expires_at > auth.clock() + least(make_interval(secs => ${minValidSeconds}),
                                                       greatest(interval '1 minute', (expires_at - issued_at) * 0.9)), false) fresh,
            coalesce(expires_at > auth.clock(), false) valid
-      from auth.oauth_tokens where id = ${connectionId}`)
+      from auth.oauth_tokens where id = ${connectionId} and ${within(scope, columns)}`)
 
 /** Connections of a living user at a provider, without those that ended. */
-export const findConnectionsOf = (db: Db, owner: { userId: string; provider: string }) =>
+export const findConnectionsOf = (
+  db: Db,
+  owner: { userId: string; provider: string },
+  scope: ConnectionScope,
+) =>
   db.rows<{ id: string }>(sql`
     select id from auth.oauth_tokens
      where owner_id = ${owner.userId} and user_id is not null and provider = ${owner.provider}
-       and status not in ('revoking', 'revoked')
+       and status not in ('revoking', 'revoked') and ${within(scope, columns)}
      order by created_at, id limit 100`)
 
 export interface LockedConnection {
@@ -149,8 +161,13 @@ export interface Viewer {
   readonly role: 'user' | 'admin'
 }
 
-const visibleTo = (viewer: Viewer) =>
-  sql`(${viewer.role === 'admin'}::boolean or owner_id = ${viewer.userId})`
+/** A person, or a service within its scope. */
+export type Reader = Viewer | { readonly scope: ConnectionScope }
+
+const visibleTo = (reader: Reader) =>
+  'scope' in reader
+    ? within(reader.scope, columns)
+    : sql`(${reader.role === 'admin'}::boolean or owner_id = ${reader.userId})`
 
 export interface RevokedConnection {
   readonly id: string
@@ -185,10 +202,10 @@ export interface ConnectionRow {
 const viewed = sql`id, user_id::text user_id, provider, account_label, status, status_reason, scope, scope_requested, created_at, updated_at`
 
 /** Newest first. A user has a handful, an admin at most sees the newest thousand. */
-export const findConnections = (db: Db, viewer: Viewer) =>
+export const findConnections = (db: Db, viewer: Reader) =>
   db.rows<ConnectionRow>(sql`
     select ${viewed} from auth.oauth_tokens where ${visibleTo(viewer)} order by created_at desc, id limit 1000`)
 
-export const findConnection = (db: Db, connectionId: string, viewer: Viewer) =>
+export const findConnection = (db: Db, connectionId: string, viewer: Reader) =>
   db.one<ConnectionRow>(sql`
     select ${viewed} from auth.oauth_tokens where id = ${connectionId} and ${visibleTo(viewer)}`)

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { audit } from '../audit/audit.ts'
+import { ALL_CONNECTIONS, type ConnectionScope } from '../db/connection-scope.ts'
 import { REFRESH_LEASE_SECONDS, type RefreshNeeds, type RefreshResult, refresh } from './refresh.ts'
 import { findRefreshState, releaseRefresh, takeRefresh } from './refresh-store.ts'
 import { findConnectionsOf } from './store.ts'
@@ -20,10 +21,18 @@ export type TokenRead =
 export interface TokenReader {
   /** @param minValidSeconds how long the token should still be valid */
   read(connectionId: string, minValidSeconds: number): Promise<TokenRead>
-  /** The same for a caller of the API, audited before the token leaves. @param caller as in the audit: `service` */
-  readFor(caller: string, connectionId: string, minValidSeconds: number): Promise<TokenRead>
-  /** Ids of the user's connections at the provider, those that ended left out. */
-  connectionsOf(userId: string, provider: string): Promise<string[]>
+  /** The same for a caller of the API, within its scope, audited before the token leaves. */
+  readFor(caller: TokenCaller, connectionId: string, minValidSeconds: number): Promise<TokenRead>
+  /** Ids of the user's connections at the provider within the scope, those that ended left out. */
+  connectionsOf(scope: ConnectionScope, userId: string, provider: string): Promise<string[]>
+}
+
+export interface TokenCaller {
+  /** As in the audit trail: `service`, `caller:<name>`. */
+  readonly actor: string
+  readonly scope: ConnectionScope
+  /** What it says the token is for. */
+  readonly purpose?: string | undefined
 }
 
 /** Longer than a request and its commit, shorter than the patience of callers. A lease that outlives it is answered 503. */
@@ -43,8 +52,12 @@ export function openTokenReader(needs: RefreshNeeds): TokenReader {
     return started
   }
 
-  async function read(connectionId: string, minValidSeconds: number): Promise<TokenRead> {
-    const stored = await accessToken(needs, connectionId, minValidSeconds)
+  async function read(
+    connectionId: string,
+    minValidSeconds: number,
+    scope: ConnectionScope = ALL_CONNECTIONS,
+  ): Promise<TokenRead> {
+    const stored = await accessToken(needs, connectionId, minValidSeconds, scope)
     if (stored.kind !== 'expired') return stored
     const result = await renewOnce(connectionId, stored)
     const now = await accessToken(needs, connectionId, minValidSeconds)
@@ -55,14 +68,14 @@ export function openTokenReader(needs: RefreshNeeds): TokenReader {
   }
 
   return {
-    read,
+    read: (connectionId, minValidSeconds) => read(connectionId, minValidSeconds),
     async readFor(caller, connectionId, minValidSeconds) {
-      const token = await read(connectionId, minValidSeconds)
+      const token = await read(connectionId, minValidSeconds, caller.scope)
       if (token.kind === 'token') await auditRead(needs, caller, connectionId, token)
       return token
     },
-    connectionsOf: async (userId, provider) =>
-      (await findConnectionsOf(needs.db, { userId, provider })).map(({ id }) => id),
+    connectionsOf: async (scope, userId, provider) =>
+      (await findConnectionsOf(needs.db, { userId, provider }, scope)).map(({ id }) => id),
   }
 }
 
@@ -97,10 +110,14 @@ async function renew(needs: RefreshNeeds, connectionId: string, stale: Stale): P
   }
 }
 
-const auditRead = (needs: RefreshNeeds, caller: string, connectionId: string, token: ReadableToken) =>
+const auditRead = (needs: RefreshNeeds, caller: TokenCaller, connectionId: string, token: ReadableToken) =>
   audit(needs.db, {
-    actor: caller,
+    actor: caller.actor,
     action: 'token.read',
     subject: connectionId,
-    detail: { provider: token.provider, expires_at: token.expiresAt.toISOString() },
+    detail: {
+      provider: token.provider,
+      expires_at: token.expiresAt.toISOString(),
+      purpose: caller.purpose ?? null,
+    },
   })

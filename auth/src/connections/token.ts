@@ -3,6 +3,7 @@
  * cannot be opened ends only that connection. Never refreshes (token-read.ts does), never returns a refresh token.
  */
 import type { Secret } from '@flovify/providers'
+import { ALL_CONNECTIONS, type ConnectionScope } from '../db/connection-scope.ts'
 import type { Database } from '../db/sql.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import { type Vault, VaultIntegrityError } from '../vault/vault.ts'
@@ -38,13 +39,14 @@ export type TokenOutcome =
   | { readonly kind: 'unusable'; readonly status: string; readonly reason: string | null }
   | { readonly kind: 'unknown' }
 
-/** @param minValidSeconds how long the token must still be valid */
+/** @param minValidSeconds how long the token must still be valid @param scope outside it every connection is unknown */
 export async function accessToken(
   needs: TokenNeeds,
   connectionId: string,
   minValidSeconds: number,
+  scope: ConnectionScope = ALL_CONNECTIONS,
 ): Promise<TokenOutcome> {
-  const row = await findSealedToken(needs.db, connectionId, minValidSeconds)
+  const row = await findSealedToken(needs.db, connectionId, minValidSeconds, scope)
   if (row === undefined) return { kind: 'unknown' }
   const unusable = { kind: 'unusable', status: row.status, reason: row.status_reason } as const
   if (row.status !== 'active' && row.status !== 'partial') return unusable

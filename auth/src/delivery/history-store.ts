@@ -2,6 +2,7 @@
  * What the console shows of events and their deliveries. Reads only. Who may see a row is decided in SQL, in one place
  * (`visibleTo`): users see what they own, admins everything. Payloads come out as text and are never parsed.
  */
+import { type ConnectionScope, within } from '../db/connection-scope.ts'
 import type { Db, Sql } from '../db/sql.ts'
 import { empty, sql } from '../db/sql.ts'
 import { type Cursor, cursorOf } from './cursor.ts'
@@ -11,6 +12,9 @@ export interface Viewer {
   readonly userId: string
   readonly role: 'user' | 'admin'
 }
+
+/** A person, or a service within its scope. */
+export type Reader = Viewer | { readonly scope: ConnectionScope }
 
 export interface EventHistory {
   readonly id: string
@@ -41,14 +45,16 @@ export interface EventQuery {
   readonly cursor?: Cursor | undefined
   /** Only what is newer. */
   readonly after?: Cursor | undefined
+  /** Only this type, without the prefix; with `.*` at its end all that begin so. */
+  readonly type?: string | undefined
 }
 
 export interface History {
-  events(viewer: Viewer, query: EventQuery): Promise<EventPage>
-  event(viewer: Viewer, id: string): Promise<(EventHistory & { readonly payload: string }) | undefined>
+  events(viewer: Reader, query: EventQuery): Promise<EventPage>
+  event(viewer: Reader, id: string): Promise<(EventHistory & { readonly payload: string }) | undefined>
   delivery(viewer: Viewer, id: string): Promise<DeliveryHistory | undefined>
   /** Where an event stands in the list. */
-  position(viewer: Viewer, id: string): Promise<Cursor | undefined>
+  position(viewer: Reader, id: string): Promise<Cursor | undefined>
 }
 
 export function openHistory(db: Db): History {
@@ -87,8 +93,14 @@ interface EventRow {
   readonly position: string
 }
 
+const scoped = { id: sql`s.id`, owner: sql`s.owner_id`, provider: sql`s.provider` }
+
 /** An event without owner (a relay's) is not visible to users: null equals nobody. */
-function visibleTo(viewer: Viewer): Sql {
+function visibleTo(viewer: Reader): Sql {
+  if ('scope' in viewer)
+    return viewer.scope.kind === 'all'
+      ? sql`true`
+      : sql`exists (select 1 from auth.oauth_tokens s where s.id = e.connection_id and ${within(viewer.scope, scoped)})`
   return viewer.role === 'admin' ? sql`true` : sql`e.owner_id = ${viewer.userId}`
 }
 
@@ -105,12 +117,12 @@ const eventJoins = sql`
      where n.id = e.notification_id and n.received_at between e.recorded_at - interval '1 day' and e.recorded_at + interval '1 day'
      limit 1) n on true`
 
-async function readPage(db: Db, viewer: Viewer, query: EventQuery): Promise<EventPage> {
+async function readPage(db: Db, viewer: Reader, query: EventQuery): Promise<EventPage> {
   const head = await readHead(db, query.after)
   const rows = await db.rows<EventRow>(sql`
     select ${eventColumns}
       from (select * from auth.events e
-             where ${visibleTo(viewer)} ${older(query.cursor)} ${newer(query.after)}
+             where ${visibleTo(viewer)} ${older(query.cursor)} ${newer(query.after)} ${ofType(query.type)}
              order by e.recorded_at desc, e.id desc limit ${query.limit + 1}) e
       ${eventJoins}
      order by e.recorded_at desc, e.id desc`)
@@ -133,6 +145,14 @@ const older = (cursor: Cursor | undefined): Sql =>
 const newer = (after: Cursor | undefined): Sql =>
   after === undefined ? empty : sql`and (e.recorded_at, e.id) > (${after.at}::timestamptz, ${after.id}::text)`
 
+function ofType(type: string | undefined): Sql {
+  if (type === undefined) return empty
+  const wanted = `.${type.replace(/\*$/, '')}`
+  return type.endsWith('.*')
+    ? sql`and position(${wanted}::text in e.type) > 0`
+    : sql`and right(e.type, length(${wanted}::text)) = ${wanted}::text`
+}
+
 /**
  * Some seconds back: a transaction that began earlier can commit later, and its events would be skipped for ever. So
  * the newest items come again in the next answers, with their deliveries as they are by then; readers key by id. Never
@@ -145,7 +165,7 @@ async function readHead(db: Db, after: Cursor | undefined): Promise<string> {
   return cursorOf(after !== undefined && after.at > at ? after : { at, id: '' })
 }
 
-function readEvent(db: Db, viewer: Viewer, id: string): Promise<(EventRow & { data: Buffer }) | undefined> {
+function readEvent(db: Db, viewer: Reader, id: string): Promise<(EventRow & { data: Buffer }) | undefined> {
   return db.one<EventRow & { data: Buffer }>(sql`
     select ${eventColumns}, e.data
       from auth.events e ${eventJoins}

@@ -2,7 +2,7 @@
 import { Type } from 'typebox'
 import { type DisconnectNeeds, disconnect } from '../connections/disconnect.ts'
 import { type ListNeeds, listConnections } from '../connections/list.ts'
-import { callerOf, noContent, ok, problem, type Route, route } from './route.ts'
+import { callerOf, noContent, ok, problem, type Route, readerOf, route } from './route.ts'
 
 export interface ConnectionRouteNeeds extends Omit<DisconnectNeeds, 'subscriptions'> {
   readonly subscriptions: ListNeeds['subscriptions'] & DisconnectNeeds['subscriptions']
@@ -42,9 +42,10 @@ export function connectionRoutes(needs: ConnectionRouteNeeds): Route[] {
       method: 'GET',
       path: '/internal/connections',
       access: 'user',
-      summary: 'Connections: one’s own, all for an admin',
+      permission: 'connections:read',
+      summary: 'Connections: one’s own, all for an admin, those of its scope for a named caller',
       responses: { 200: Type.Object({ items: Type.Array(Connection) }) },
-      handle: async (request) => ok({ items: await listConnections(needs, callerOf(request)) }),
+      handle: async (request) => ok({ items: await listConnections(needs, readerOf(request)) }),
     }),
     route({
       method: 'DELETE',

@@ -4,7 +4,7 @@ import { type Cursor, readCursor } from '../delivery/cursor.ts'
 import type { History } from '../delivery/history-store.ts'
 import { isId } from '../platform/ids.ts'
 import { Delivery } from './delivery-routes.ts'
-import { callerOf, ok, problem, type Route, route } from './route.ts'
+import { ok, problem, type Route, readerOf, route } from './route.ts'
 
 export interface EventDoors {
   readonly history: History
@@ -38,13 +38,17 @@ function listRoute(history: History): Route {
     method: 'GET',
     path: '/internal/events',
     access: 'user',
+    permission: 'events:read',
     summary:
-      'Events, newest first. cursor: older ones; after (an event id, or head_cursor of an answer): newer ones',
+      'Events, newest first. cursor: older ones; after (an event id, or head_cursor of an answer): newer ones; type: connection.v1.*',
     query: Type.Object(
       {
         limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
         cursor: Type.Optional(Type.String({ maxLength: 128 })),
         after: Type.Optional(Type.String({ maxLength: 128 })),
+        type: Type.Optional(
+          Type.String({ maxLength: 64, pattern: '^[a-z][a-z0-9_]*(\\.[a-z0-9_]+)*(\\.\\*)?$' }),
+        ),
       },
       { additionalProperties: false },
     ),
@@ -57,13 +61,15 @@ function listRoute(history: History): Route {
       400: Problem,
     },
     async handle(request) {
-      const viewer = callerOf(request)
-      const { limit, cursor, after } = request.query
+      const viewer = readerOf(request)
+      const { limit, cursor, after, type } = request.query
       const older = cursor === undefined ? undefined : readCursor(cursor)
       const newer = after === undefined ? undefined : await readAfter(after)
       if ((cursor !== undefined && older === undefined) || (after !== undefined && newer === undefined))
         return problem(400, 'invalid_cursor', 'Take cursors from an earlier answer, or leave them out.')
-      return ok(await history.events(viewer, { limit: limit ?? DEFAULT_LIMIT, cursor: older, after: newer }))
+      return ok(
+        await history.events(viewer, { limit: limit ?? DEFAULT_LIMIT, cursor: older, after: newer, type }),
+      )
 
       async function readAfter(text: string): Promise<Cursor | undefined> {
         return isId('evt', text) ? history.position(viewer, text) : readCursor(text)
@@ -77,12 +83,13 @@ function detailRoute(history: History): Route {
     method: 'GET',
     path: '/internal/events/:id',
     access: 'user',
+    permission: 'events:read',
     summary: 'One event with the body that is delivered, as text',
     params: Type.Object({ id: Type.String({ maxLength: 64 }) }),
     responses: { 200: Type.Object({ ...event, payload: Type.String() }), 404: Problem },
     async handle(request) {
       const { id } = request.params
-      const found = isId('evt', id) ? await history.event(callerOf(request), id) : undefined
+      const found = isId('evt', id) ? await history.event(readerOf(request), id) : undefined
       return found === undefined ? problem(404, 'not_found', 'There is no such event.') : ok(found)
     },
   })

@@ -9,18 +9,25 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { Convert } from 'typebox/value'
+import { isDatabaseAway } from '../db/away.ts'
 import { errorFields, type Log } from '../platform/log.ts'
-import type { Metrics } from '../platform/metrics.ts'
-import type { Caller, Route } from './route.ts'
-import { openServiceGate } from './service-gate.ts'
+import { type AdmissionNeeds, admit, onlyHeader } from './admission.ts'
+import {
+  DATABASE_AWAY,
+  FAILED,
+  INVALID,
+  NOT_FOUND,
+  TOO_LARGE,
+  UNREADABLE,
+  UNSUPPORTED,
+  WRONG_METHOD,
+} from './answers.ts'
+import type { Caller, Route, Service } from './route.ts'
 
 export interface InternalNeeds {
   readonly routes: readonly Route[]
-  readonly serviceSecret: string
   readonly version: string
-  /** Finds who a session token belongs to. */
-  readonly session: (token: string) => Promise<Caller | undefined>
-  readonly metrics: Metrics
+  readonly admission: AdmissionNeeds
   readonly log: Log
 }
 
@@ -60,8 +67,7 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
     if (hasBody(request) && !request.raw.complete) reply.header('connection', 'close')
   })
 
-  const gate = openServiceGate(needs.serviceSecret)
-  const callers = new WeakMap<FastifyRequest, Caller>()
+  const admitted = new WeakMap<FastifyRequest, { caller: Caller | undefined; service: Service | undefined }>()
   for (const route of needs.routes) {
     app.route({
       method: route.method,
@@ -69,6 +75,7 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
       schema: {
         summary: route.summary,
         tags: [route.access],
+        ...(route.permission === undefined ? {} : { 'x-permission': route.permission }),
         ...(route.params === undefined ? {} : { params: route.params }),
         ...(route.query === undefined ? {} : { querystring: route.query }),
         ...(route.body === undefined ? {} : { body: route.body }),
@@ -77,22 +84,13 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
       // who calls is proven before a byte of the body is read
       onRequest: async (request, reply) => {
         reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
-        if (route.access !== 'public') {
-          const verdict = gate.judge(request.headers['x-service-token'], request.ip)
-          if (verdict !== 'admitted') {
-            needs.metrics.serviceTokenFailures()
-            return verdict === 'throttled'
-              ? reply.code(429).header('retry-after', '60').send(TOO_MANY_FAILURES)
-              : reply.code(401).send(SERVICE_TOKEN_REQUIRED)
-          }
-        }
-        if (route.access === 'user' || route.access === 'admin') {
-          const sessionToken = headerOf(request, 'x-session-token')
-          const caller = sessionToken === undefined ? undefined : await needs.session(sessionToken)
-          if (caller === undefined) return reply.code(401).send(SIGN_IN_REQUIRED)
-          if (route.access === 'admin' && caller.role !== 'admin') return reply.code(403).send(ADMIN_REQUIRED)
-          callers.set(request, caller)
-        }
+        const admission = await admit(needs.admission, route, request)
+        if (admission.kind === 'refused')
+          return reply
+            .code(admission.status)
+            .headers(admission.headers ?? {})
+            .send(admission.body)
+        admitted.set(request, admission)
         const encoding = request.headers['content-encoding'] ?? 'identity'
         if (encoding !== 'identity') return reply.code(415).send(UNSUPPORTED)
       },
@@ -101,8 +99,10 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
           params: request.params,
           query: request.query,
           body: request.body,
-          caller: callers.get(request),
-          sessionToken: headerOf(request, 'x-session-token'),
+          caller: admitted.get(request)?.caller,
+          service: admitted.get(request)?.service,
+          incoming: undefined,
+          sessionToken: onlyHeader(request, 'x-session-token'),
         })
         reply.code(answer.status)
         if (answer.headers !== undefined) reply.headers(answer.headers)
@@ -115,43 +115,8 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
   return app
 }
 
-const SERVICE_TOKEN_REQUIRED = {
-  error: 'service_token_required',
-  message: 'Send the header X-Service-Token with the value of SERVICE_SECRET.',
-}
-const TOO_MANY_FAILURES = {
-  error: 'too_many_failures',
-  message: 'Too many requests without a valid service token. Try again in a minute.',
-}
-const SIGN_IN_REQUIRED = {
-  error: 'sign_in_required',
-  message: 'The session is unknown or has ended. Sign in again.',
-}
-const ADMIN_REQUIRED = { error: 'admin_required', message: 'Only an administrator may do this.' }
-const INVALID = {
-  error: 'invalid_request',
-  message: 'A field is missing, unknown or of the wrong type. See /openapi.json.',
-}
-const UNREADABLE = { error: 'bad_request', message: 'The request could not be read. Send valid JSON.' }
-const TOO_LARGE = { error: 'too_large', message: 'The body is larger than 256 KiB.' }
-const UNSUPPORTED = {
-  error: 'unsupported_media_type',
-  message: 'Send application/json, in UTF-8 and not compressed.',
-}
-const NOT_FOUND = { error: 'not_found', message: 'There is nothing here. See /openapi.json.' }
-const WRONG_METHOD = { error: 'method_not_allowed', message: 'This path has other methods.' }
-const FAILED = {
-  error: 'internal_error',
-  message: 'Something failed on our side. The log has the details.',
-}
-
 function hasBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
-
-function headerOf(request: FastifyRequest, name: string): string | undefined {
-  const values = request.raw.headersDistinct[name]
-  return values?.length === 1 ? values[0] : undefined
 }
 
 /**
@@ -189,6 +154,13 @@ function answerError(needs: InternalNeeds, error: unknown, request: FastifyReque
   if (status === 413) return reply.code(413).send(TOO_LARGE)
   if (status === 415) return reply.code(415).send(UNSUPPORTED)
   if (status >= 400 && status < 500) return reply.code(status).send(UNREADABLE)
+  if (isDatabaseAway(error)) {
+    needs.log.warn(
+      { route: request.routeOptions.url, method: request.method, ...errorFields(error) },
+      'the database does not answer an internal request',
+    )
+    return reply.code(503).header('retry-after', '5').send(DATABASE_AWAY)
+  }
   needs.log.error(
     { route: request.routeOptions.url, method: request.method, ...errorFields(error) },
     'an internal request failed',

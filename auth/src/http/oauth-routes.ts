@@ -33,6 +33,7 @@ export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
       method: 'GET',
       path: '/internal/providers',
       access: 'service',
+      permission: 'connections:read',
       summary: 'The providers in use, with their scopes',
       responses: {
         200: Type.Object({

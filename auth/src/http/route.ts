@@ -2,7 +2,11 @@
  * What a route of the internal API is: one row of the table in `routes.ts`. Every route says who may call it; a route
  * without `access` does not compile. Doors translate between HTTP and rooms and never decide.
  */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { Static, TSchema } from 'typebox'
+import type { Permission } from '../callers/caller.ts'
+import type { ConnectionScope } from '../db/connection-scope.ts'
 
 export interface Caller {
   readonly userId: string
@@ -11,12 +15,36 @@ export interface Caller {
   readonly email: string
 }
 
+/** The process that calls: the holder of SERVICE_SECRET, or a named caller. */
+export interface Service {
+  /** As in the audit trail: `service`, `caller:<name>`. */
+  readonly actor: string
+  /** What rooms limit their queries to. */
+  readonly scope: ConnectionScope
+}
+
+/** A request as it came, of a route with `streams`. */
+export interface Incoming {
+  readonly method: string
+  /** Path and query, byte for byte. */
+  readonly target: string
+  readonly headers: IncomingHttpHeaders
+  /** Undefined when the request has none. */
+  readonly body: Readable | undefined
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal
+}
+
 export interface RouteRequest<P = unknown, Q = unknown, B = unknown> {
   readonly params: P
   readonly query: Q
   readonly body: B
-  /** Present on `user` and `admin` routes. */
+  /** Present on `user` and `admin` routes, unless a named caller calls, who acts for nobody. */
   readonly caller: Caller | undefined
+  /** Absent on `public` routes. */
+  readonly service: Service | undefined
+  /** Present on routes with `streams`. */
+  readonly incoming: Incoming | undefined
   /** The session token as given, on `user` and `admin` routes. */
   readonly sessionToken: string | undefined
 }
@@ -24,7 +52,7 @@ export interface RouteRequest<P = unknown, Q = unknown, B = unknown> {
 export interface Reply {
   readonly status: number
   readonly body?: unknown
-  readonly headers?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string | string[]>>
 }
 
 export interface Route {
@@ -32,6 +60,10 @@ export interface Route {
   readonly path: string
   /** `public` only on the internal port: readiness, metrics, OpenAPI. */
   readonly access: 'service' | 'user' | 'admin' | 'public'
+  /** What a named caller needs to call it; without it the route is for the holder of SERVICE_SECRET alone. */
+  readonly permission?: Permission
+  /** The body is passed on as it comes, of any type and size; the handler reads `incoming`. */
+  readonly streams?: true
   readonly summary: string
   readonly params?: TSchema
   readonly query?: TSchema
@@ -81,3 +113,17 @@ export function callerOf(request: RouteRequest): Caller {
     })
   return request.caller
 }
+
+/** The process that calls a route that is not public. @throws on a public one: a fault of ours */
+export function serviceOf(request: RouteRequest): Service {
+  if (request.service === undefined)
+    throw Object.assign(new Error('a route asked for a service that its access does not grant'), {
+      code: 'no_service',
+      safe: true,
+    })
+  return request.service
+}
+
+/** For whom a list is read: the person of the session, or the named caller within its scope. */
+export const readerOf = (request: RouteRequest): Caller | Pick<Service, 'scope'> =>
+  request.caller ?? serviceOf(request)

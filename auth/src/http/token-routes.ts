@@ -1,7 +1,7 @@
 /** Doors to access tokens, for services. They translate and never decide; no answer of theirs has a refresh token. */
 import { Type } from 'typebox'
 import type { TokenRead, TokenReader } from '../connections/token-read.ts'
-import { ok, problem, type Reply, type Route, route } from './route.ts'
+import { ok, problem, type Reply, type Route, route, serviceOf } from './route.ts'
 
 export interface TokenDoors {
   readonly tokens: Pick<TokenReader, 'readFor' | 'connectionsOf'>
@@ -23,8 +23,8 @@ const Token = Type.Object({
 const RESPONSES = { 200: Token, 404: Problem, 409: Conflict, 503: Problem }
 const MinValid = Type.Optional(Type.Integer({ minimum: 0, maximum: 3000 }))
 const MIN_VALID_SECONDS = 60
-/** Until callers have names of their own, every caller is the holder of the service secret. */
-const CALLER = 'service'
+/** What the token is for, in the caller's words; kept in the audit trail. */
+export const Purpose = Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}$' }))
 
 export function tokenRoutes({ tokens }: TokenDoors): Route[] {
   return [
@@ -32,20 +32,21 @@ export function tokenRoutes({ tokens }: TokenDoors): Route[] {
       method: 'POST',
       path: '/internal/connections/:id/token',
       access: 'service',
+      permission: 'tokens:read',
       summary: 'An access token that is valid for the asked time; refreshed when it is not',
       params: Type.Object(
         { id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }) },
         { additionalProperties: false },
       ),
       body: Type.Union([
-        Type.Object({ min_valid_seconds: MinValid }, { additionalProperties: false }),
+        Type.Object({ min_valid_seconds: MinValid, purpose: Purpose }, { additionalProperties: false }),
         Type.Null(),
       ]),
       responses: RESPONSES,
       handle: async (request) =>
         answer(
           await tokens.readFor(
-            CALLER,
+            { ...serviceOf(request), purpose: request.body?.purpose },
             request.params.id,
             request.body?.min_valid_seconds ?? MIN_VALID_SECONDS,
           ),
@@ -55,18 +56,22 @@ export function tokenRoutes({ tokens }: TokenDoors): Route[] {
       method: 'GET',
       path: '/internal/oauth/token',
       access: 'service',
+      permission: 'tokens:read',
       summary: 'The same for a user’s only connection at a provider; several are never guessed between',
       query: Type.Object(
         {
           user_id: Type.String({ pattern: '^[A-Za-z0-9-]{1,64}$' }),
           provider: Type.String({ pattern: '^[a-z0-9-]{1,32}$' }),
           min_valid_seconds: MinValid,
+          purpose: Purpose,
         },
         { additionalProperties: false },
       ),
       responses: RESPONSES,
-      async handle({ query }) {
-        const [only, ...more] = await tokens.connectionsOf(query.user_id, query.provider)
+      async handle(request) {
+        const { query } = request
+        const service = serviceOf(request)
+        const [only, ...more] = await tokens.connectionsOf(service.scope, query.user_id, query.provider)
         if (only === undefined) return answer({ kind: 'unknown' })
         if (more.length > 0)
           return {
@@ -78,13 +83,20 @@ export function tokenRoutes({ tokens }: TokenDoors): Route[] {
               connection_ids: [only, ...more],
             },
           }
-        return answer(await tokens.readFor(CALLER, only, query.min_valid_seconds ?? MIN_VALID_SECONDS))
+        return answer(
+          await tokens.readFor(
+            { ...service, purpose: query.purpose },
+            only,
+            query.min_valid_seconds ?? MIN_VALID_SECONDS,
+          ),
+        )
       },
     }),
   ]
 }
 
-function answer(read: TokenRead): Reply {
+/** Also what the proxy answers when it gets no token. */
+export function answer(read: TokenRead): Reply {
   switch (read.kind) {
     case 'token':
       return ok({

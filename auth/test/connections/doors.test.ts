@@ -5,6 +5,7 @@ import { connectionRoutes } from '../../src/http/connection-routes.ts'
 import { buildInternalServer } from '../../src/http/internal-server.ts'
 import { oauthRoutes } from '../../src/http/oauth-routes.ts'
 import { sessionRoutes } from '../../src/http/session-routes.ts'
+import { admissionOf } from '../http/admission-ground.ts'
 import { bindingOf, type Ground, granted, openGround } from './ground.ts'
 
 const SERVICE_SECRET = 'service secret of the doors test, long'
@@ -18,10 +19,13 @@ describe('the doors of connecting', () => {
     const needs = { ...g.needs, platformJwt: undefined, local: true, providers: [g.microsoft, g.google] }
     app = await buildInternalServer({
       routes: [...sessionRoutes(needs), ...oauthRoutes(needs), ...connectionRoutes(needs)],
-      serviceSecret: SERVICE_SECRET,
       version: '0.0.0',
-      session: (token) => callerOfSession(needs, token),
-      metrics: g.metrics,
+      admission: admissionOf({
+        serviceSecret: SERVICE_SECRET,
+        session: (token) => callerOfSession(needs, token),
+        metrics: g.metrics,
+        log: g.log,
+      }),
       log: g.log,
     })
     origin = await app.listen({ port: 0, host: '127.0.0.1' })

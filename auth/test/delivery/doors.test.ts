@@ -15,6 +15,7 @@ import { openMetrics } from '../../src/platform/metrics.ts'
 import { openRuleBook } from '../../src/routing/rule-book.ts'
 import { openRules } from '../../src/routing/rules.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
+import { admissionOf } from '../http/admission-ground.ts'
 import { addDelivery, addDestination, addEvent, capturedLog, vault } from './world.ts'
 
 const SERVICE = 'service-secret-of-at-least-32-characters'
@@ -49,10 +50,13 @@ beforeAll(async () => {
         ...eventRoutes({ history }),
         ...deliveryRoutes({ history }),
       ],
-      serviceSecret: SERVICE,
       version: '0',
-      session: async (token) => callers[token],
-      metrics: openMetrics(),
+      admission: admissionOf({
+        serviceSecret: SERVICE,
+        session: async (token) => callers[token],
+        metrics: openMetrics(),
+        log: capturedLog().log,
+      }),
       log: capturedLog().log,
     })
   app = await build(true)

@@ -6,7 +6,8 @@ import { openChannelKeys } from '../../src/vault/channel-keys.ts'
 import { openKeyRing } from '../../src/vault/key-ring.ts'
 import { openWorld, type World } from '../world.ts'
 import { type DatabaseProxy, openDatabaseProxy } from './database-proxy.ts'
-import { stored, until } from './people.ts'
+import { signIn, stored, until } from './people.ts'
+import { listRoutes, pathOf } from './route-list.ts'
 import { type Answer, ask } from './wire.ts'
 
 let proxy: DatabaseProxy
@@ -123,3 +124,38 @@ test('WI-14 a forgery dies without the database: it costs no query, and its answ
   expect((await post(path, warm.notification('ref'))).status).toBe(404)
   await proxy.up()
 })
+
+test.each([
+  ['is down', () => proxy.down()],
+  ['does not answer', async () => proxy.hang()],
+])(
+  'F11 while the database %s the internal API answers 503 with Retry-After, then works again',
+  async (_, lose) => {
+    const admin = await signIn(world, 'admin@example.com', 'admin')
+    const guarded = (await listRoutes(world.internalPort)).filter(
+      ({ access, method }) => access === 'user' && method === 'GET',
+    )
+    expect(guarded.length).toBeGreaterThanOrEqual(4)
+    const questions: [string, Record<string, string>][] = [
+      ...guarded.map((route): [string, Record<string, string>] => [pathOf(route), admin.headers]),
+      [`/internal/oauth/token?user_id=1&provider=google`, { 'x-service-token': world.serviceToken }],
+      ['/internal/connections', { 'x-service-token': `fcs_${'a'.repeat(43)}` }],
+    ]
+    await lose()
+    const answers = await Promise.all(
+      questions.map(([path, headers]) => ask(world.internalPort, { path, headers })),
+    )
+    for (const [i, answer] of answers.entries()) {
+      expect([questions[i]?.[0], answer.status]).toEqual([questions[i]?.[0], 503])
+      expect(answer.headers['retry-after']).toMatch(/^[1-9]\d*$/)
+      expect(JSON.parse(answer.text)).toMatchObject({ error: 'database_unavailable' })
+    }
+    await proxy.up()
+    await until(
+      'the list is answered',
+      async () =>
+        (await ask(world.internalPort, { path: '/internal/connections', headers: admin.headers })).status ===
+        200,
+    )
+  },
+)

@@ -11,12 +11,15 @@ export interface ListedRoute {
   /** As in the table, with `{id}`. */
   readonly pattern: string
   readonly access: 'public' | 'service' | 'user' | 'admin'
+  /** What a named caller needs; undefined: the route is the BFF's alone. */
+  readonly permission: string | undefined
   readonly hasBody: boolean
   readonly hasQuery: boolean
 }
 
 interface Operation {
   readonly tags?: readonly string[]
+  readonly 'x-permission'?: string
   readonly requestBody?: unknown
   readonly parameters?: readonly { readonly in: string }[]
 }
@@ -37,6 +40,7 @@ export async function listRoutes(internalPort: number): Promise<ListedRoute[]> {
               method: method.toUpperCase(),
               pattern,
               access: operation.tags?.[0] as ListedRoute['access'],
+              permission: operation['x-permission'],
               hasBody: operation.requestBody !== undefined && !OPTIONAL_BODIES.has(`${method} ${pattern}`),
               hasQuery: operation.parameters?.some((parameter) => parameter.in === 'query') === true,
             },
