@@ -69,7 +69,7 @@ test('IA-03 what is not said is not given, and what is said wrongly is refused',
   const wrong: string[][] = [
     ['create', 'x'],
     ['create', 'x', '--permissions', 'everything'],
-    ['create', 'x', '--permissions', 'tokens:read,'.repeat(2) + 'admin'],
+    ['create', 'x', '--permissions', 'tokens:read,admin'],
     ['create', 'UPPER', '--permissions', 'proxy'],
     ['create', 'a b', '--permissions', 'proxy'],
     ['create', '--permissions', 'proxy'],
