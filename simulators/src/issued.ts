@@ -4,7 +4,13 @@
  */
 import { randomBytes } from 'node:crypto'
 
-export type SecretKind = 'authorization_code' | 'access_token' | 'refresh_token' | 'id_token' | 'pubsub_token'
+export type SecretKind =
+  | 'authorization_code'
+  | 'access_token'
+  | 'refresh_token'
+  | 'id_token'
+  | 'pubsub_token'
+  | 'security_event'
 
 export interface IssuedSecret {
   provider: string

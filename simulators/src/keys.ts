@@ -23,6 +23,14 @@ export interface Spoilt {
   foreignKey?: boolean | undefined
 }
 
+/** The forgeries of a signature that pushes and security events share, by name; others spoil nothing here. */
+export function spoiltBy(forge: string | null): Spoilt {
+  if (forge === 'algNone') return { alg: 'none' }
+  if (forge === 'HS256') return { alg: 'HS256' }
+  if (forge === 'kid') return { kid: '0'.repeat(40), foreignKey: true }
+  return forge === 'key' ? { foreignKey: true } : {}
+}
+
 export interface KeyRing {
   published(): readonly SigningKey[]
   /** New keys sign from now on; the old ones stay published unless `drop`. */

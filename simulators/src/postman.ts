@@ -16,8 +16,8 @@ export interface Parcel {
   headers(): Promise<OutgoingHttpHeaders>
   timeoutMs(attempt: number): number
   acknowledges(status: number): boolean
-  /** `false`: one attempt and no more. */
-  repeat: boolean
+  /** Whether an attempt that was not acknowledged is followed by another; `null`: no answer. */
+  repeats(status: number | null, attempt: number): boolean
 }
 
 export interface FirstAttempt {
@@ -70,7 +70,7 @@ export function createPostman(journal: Journal, now: () => number, log: (line: s
     const acknowledged = status !== null && parcel.acknowledges(status)
     const outcome = { deliveryId, url: parcel.url, status, latencyMs: result.latencyMs, acknowledged }
     noteAttempt(journal, { at: new Date(now()).toISOString(), attempt: number, ...outcome })
-    if (!acknowledged && parcel.repeat) {
+    if (!acknowledged && parcel.repeats(status, number)) {
       const delayMs = backoffMs[Math.min(number, backoffMs.length) - 1] ?? 30_000
       later(() => attempt(parcel, deliveryId, number + 1), delayMs)
     }

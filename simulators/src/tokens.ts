@@ -22,6 +22,8 @@ export interface TokenStore {
   findRefresh(value: string): TokenLookup
   /** Ends every token of the account, as a withdrawn consent does. */
   revokeAccount(account: string): void
+  /** The newest refresh token of the account, dead or alive. */
+  newestRefresh(account: string): HeldToken | null
   /** A refresh token that was used, where the provider rotates strictly. */
   spend(value: string): void
   /** Ends the oldest live refresh tokens of the account beyond `limit`. */
@@ -71,6 +73,8 @@ export function createTokenStore(mint: TokenMint, now: () => number): TokenStore
       for (const entry of [...ofAccount(access, account), ...ofAccount(refresh, account)])
         entry.revoked = true
     },
+    newestRefresh: (account) =>
+      [...refresh.values()].findLast((entry) => entry.token.account === account)?.token ?? null,
     spend(value) {
       const entry = refresh.get(value)
       if (entry !== undefined) entry.spent = true

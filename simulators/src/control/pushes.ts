@@ -60,4 +60,11 @@ export function servePushes(
     const forge = typeof body.forge === 'string' ? body.forge : null
     return sendOutcome(reply, await parts.google.sendRaw(asText(body.body), forge))
   })
+
+  server.post('/security-event', async (request, reply) => {
+    const target = readTarget(providers, request, reply)
+    if (target === null) return reply
+    if (parts.google === null || target.provider !== parts.google) return refuse(reply, 'only at google')
+    return sendOutcome(reply, await parts.google.sendSecurityEvent(target.account, target.body))
+  })
 }

@@ -22,6 +22,7 @@ import {
   type PushTokens,
   pushParcel,
 } from './pubsub.ts'
+import { sendSecurityEvent, serveRiscConfiguration } from './risc.ts'
 import { mint, revokeProject, serveToken } from './token.ts'
 import {
   advance,
@@ -38,6 +39,7 @@ export interface GoogleProvider extends Provider {
   name: 'google'
   /** An envelope of the caller's own making, once, with a good or a forged token. */
   sendRaw(body: string, forge: string | null): Promise<PushOutcome>
+  sendSecurityEvent(account: string, order: Record<string, unknown>): Promise<PushOutcome>
 }
 
 export async function startGoogle(options: GoogleOptions, parts: WorldParts): Promise<GoogleProvider> {
@@ -50,6 +52,7 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
     faults: world.faults,
   })
   serveDiscovery(server, world)
+  serveRiscConfiguration(server, world)
   serveAuthorize(server, world)
   serveToken(server, world)
   serveGmail(server, world, (account) => {
@@ -110,10 +113,11 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
           expiresAt: new Date(watch.expiresAt).toISOString(),
         })),
     }),
+    sendSecurityEvent: (account, order) => sendSecurityEvent(world, account, order),
     async sendRaw(body, name) {
       const forge = readForgery(name)
       if (forge === 'unknown') return refusedForgery()
-      const parcel = { ...pushParcel(world, tokens, body, forge), repeat: false }
+      const parcel = { ...pushParcel(world, tokens, body, forge), repeats: () => false }
       return { kind: 'sent', pushes: [await world.postman.deliver(parcel)] }
     },
   }

@@ -3,6 +3,7 @@
  * spellings, a bearer JWT of the service account, repeated until acknowledged. Forged ones are sent once.
  */
 import { randomInt } from 'node:crypto'
+import { spoiltBy } from '../keys.ts'
 import type { Parcel } from '../postman.ts'
 import { type GoogleWorld, historyOf } from './world.ts'
 
@@ -88,7 +89,7 @@ export function pushParcel(
     },
     timeoutMs: () => ackDeadlineMs,
     acknowledges: (status) => acknowledging.includes(status),
-    repeat: forge === null,
+    repeats: () => forge === null,
   }
 }
 
@@ -105,12 +106,7 @@ async function signPushToken(world: GoogleWorld, forge: GoogleForgery | null): P
     iss: forge === 'issuer' ? 'https://issuer.invalid' : world.origin,
     sub: '113774264463038321964',
   }
-  const token = await world.keys.sign(claims, null, {
-    ...(forge === 'algNone' ? { alg: 'none' as const } : {}),
-    ...(forge === 'HS256' ? { alg: 'HS256' as const } : {}),
-    ...(forge === 'kid' ? { kid: '0'.repeat(40), foreignKey: true } : {}),
-    ...(forge === 'key' ? { foreignKey: true } : {}),
-  })
+  const token = await world.keys.sign(claims, null, spoiltBy(forge))
   world.issuer.note('google', 'pubsub_token', token)
   return token
 }

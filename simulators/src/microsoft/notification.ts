@@ -56,7 +56,7 @@ export function graphParcel(url: string, body: string, repeat: boolean): Parcel 
     headers: async () => ({ 'content-type': 'application/json' }),
     timeoutMs: (attempt) => (attempt === 1 ? 3_000 : 10_000),
     acknowledges: (status) => status >= 200 && status < 300,
-    repeat,
+    repeats: () => repeat,
   }
 }
 
