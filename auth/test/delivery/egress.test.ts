@@ -72,8 +72,8 @@ describe('the egress guard', () => {
         `http://${host}:${metadata.port}/`,
         `https://${host}:${metadata.port}/`,
       ]) {
-        expect(await egress.check(url), url).toEqual({ kind: 'refused', reason: 'special_address' })
-        expect(await post(egress, url), url).toEqual({ kind: 'refused', reason: 'special_address' })
+        expect(await egress.check(url), url).toMatchObject({ kind: 'refused', reason: 'special_address' })
+        expect(await post(egress, url), url).toMatchObject({ kind: 'refused', reason: 'special_address' })
       }
     }
     expect(metadata.connections()).toBe(0)
@@ -88,7 +88,7 @@ describe('the egress guard', () => {
           kind: 'refused',
           reason: 'special_address',
         })
-        expect(await post(egress, 'https://hook.example/'), address).toEqual({
+        expect(await post(egress, 'https://hook.example/'), address).toMatchObject({
           kind: 'refused',
           reason: 'special_address',
         })
@@ -118,8 +118,8 @@ describe('the egress guard', () => {
     ['', 'not_a_url'],
   ])('DO-01 refuses %s as %s, at save and at connect', async (url, reason) => {
     const egress = egressTo('127.0.0.1:4100/hook', answers('93.184.215.14'))
-    expect(await egress.check(url)).toEqual({ kind: 'refused', reason })
-    expect(await post(egress, url)).toEqual({ kind: 'refused', reason })
+    expect(await egress.check(url)).toMatchObject({ kind: 'refused', reason })
+    expect(await post(egress, url)).toMatchObject({ kind: 'refused', reason })
   })
 
   test('permits a public name at save, and says how the URL will be used', async () => {
@@ -132,7 +132,10 @@ describe('the egress guard', () => {
 
   test('refuses a name that nobody answers for, at save', async () => {
     const egress = egressTo('', () => Promise.reject(new Error('ENOTFOUND')))
-    expect(await egress.check('https://hook.example/')).toEqual({ kind: 'refused', reason: 'name_not_found' })
+    expect(await egress.check('https://hook.example/')).toMatchObject({
+      kind: 'refused',
+      reason: 'name_not_found',
+    })
   })
 
   test('DO-02 a name that is public when saved and private at delivery is refused, each time it turns', async () => {
@@ -145,7 +148,7 @@ describe('the egress guard', () => {
     })
     expect((await egress.check('https://hook.example/')).kind).toBe('permitted')
     for (let attempt = 1; attempt < turns.length; attempt += 1)
-      expect(await post(egress, 'https://hook.example/')).toEqual({
+      expect(await post(egress, 'https://hook.example/')).toMatchObject({
         kind: 'refused',
         reason: 'special_address',
       })
@@ -214,7 +217,11 @@ describe('the egress guard', () => {
       closing.push(() => target.close())
       receiver.answer = (_request, response) => response.writeHead(status, { location: target.url }).end()
       const egress = egressTo(`127.0.0.1:${receiver.port}/hook, 127.0.0.1:${target.port}/hook`)
-      expect(await post(egress, receiver.url)).toEqual({ kind: 'answered', status, retryAfter: undefined })
+      expect(await post(egress, receiver.url)).toMatchObject({
+        kind: 'answered',
+        status,
+        retryAfter: undefined,
+      })
       expect(receiver.requests).toHaveLength(1)
       expect(target.connections).toBe(0)
     })
@@ -263,7 +270,7 @@ describe('the egress guard', () => {
       receiver.answer = () => {}
       const egress = egressTo(`127.0.0.1:${receiver.port}/hook`)
       const began = performance.now()
-      expect(await post(egress, receiver.url, 300)).toEqual({ kind: 'failed', error: 'timeout' })
+      expect(await post(egress, receiver.url, 300)).toMatchObject({ kind: 'failed', error: 'timeout' })
       expect(performance.now() - began).toBeLessThan(3_000)
       await expect.poll(() => receiver.sockets.size).toBe(0)
     })
@@ -277,7 +284,7 @@ describe('the egress guard', () => {
         return [{ address: '127.0.0.1', family: 4 }]
       })
       const began = performance.now()
-      expect(await post(egress, `http://receiver.test:${receiver.port}/`, 200)).toEqual({
+      expect(await post(egress, `http://receiver.test:${receiver.port}/`, 200)).toMatchObject({
         kind: 'failed',
         error: 'timeout',
       })
@@ -301,7 +308,7 @@ describe('the egress guard', () => {
       })
       await expect.poll(() => receiver.requests.length).toBe(1)
       cut.abort()
-      expect(await answer).toEqual({ kind: 'failed', error: 'aborted' })
+      expect(await answer).toMatchObject({ kind: 'failed', error: 'aborted' })
     })
 
     test('sockets are kept for the next delivery to the same place', async () => {
@@ -328,13 +335,13 @@ describe('the egress guard', () => {
       const address = server.address()
       const port = typeof address === 'object' && address !== null ? address.port : 0
       const egress = egressTo(`127.0.0.1:${port}/`)
-      expect(await post(egress, `http://127.0.0.1:${port}/`)).toEqual({ kind: 'failed', error })
+      expect(await post(egress, `http://127.0.0.1:${port}/`)).toMatchObject({ kind: 'failed', error })
     })
 
     test('nobody listening is connection_refused', async () => {
       const { url, port } = receiver
       await receiver.close()
-      expect(await post(egressTo(`127.0.0.1:${port}/hook`), url)).toEqual({
+      expect(await post(egressTo(`127.0.0.1:${port}/hook`), url)).toMatchObject({
         kind: 'failed',
         error: 'connection_refused',
       })
@@ -356,7 +363,7 @@ describe('the egress guard', () => {
     const port = typeof address === 'object' && address !== null ? address.port : 0
     const egress = egressTo(`receiver.test:${port}/, receiver.test.:${port}/`, answers('127.0.0.1'))
     for (const host of ['receiver.test', 'receiver.test.'])
-      expect(await post(egress, `https://${host}:${port}/`)).toEqual({ kind: 'failed', error: 'tls' })
+      expect(await post(egress, `https://${host}:${port}/`)).toMatchObject({ kind: 'failed', error: 'tls' })
     expect(names).toEqual(['receiver.test', 'receiver.test'])
   })
 })
