@@ -13,8 +13,11 @@ import { callerOfSession } from './connections/sessions.ts'
 import { openTokenReader } from './connections/token-read.ts'
 import { closePools, openPools, type Pools } from './db/pools.ts'
 import { openReadiness } from './db/readiness.ts'
+import { openDeadLetters } from './delivery/dead-letters.ts'
+import { listDeliveries } from './delivery/delivery-list-store.ts'
 import { openDestinations } from './delivery/destinations.ts'
 import { openEgress } from './delivery/egress.ts'
+import { readDestinationHealth } from './delivery/health-store.ts'
 import { openHistory } from './delivery/history-store.ts'
 import { openCallbackDoor } from './http/callback-route.ts'
 import { buildInternalServer } from './http/internal-server.ts'
@@ -163,6 +166,9 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         webhookOrigin: config.webhookOrigin,
         platformJwt,
         history: openHistory(pools.reads),
+        listDeliveries: (query) => listDeliveries(pools.reads, query),
+        destinationHealth: (id) => readDestinationHealth(pools.reads, id),
+        deadLetters: openDeadLetters({ db: pools.work, nudge: worker }),
         destinations,
         rules,
         local: config.mode === 'local',
@@ -173,6 +179,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
           metrics.gauge('deliveries_due', backlog.due)
           metrics.gauge('deliveries_dead', backlog.dead)
           metrics.gauge('oldest_due_seconds', backlog.oldestDueSeconds)
+          metrics.destinations(backlog.destinations)
           const rows = await countRowsByKey(pools.reads).catch(() => undefined)
           if (rows !== undefined) metrics.vaultRows(rows)
         },

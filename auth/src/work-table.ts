@@ -3,6 +3,7 @@
  *
  *   due rows in                   worked on by                 what it does
  *   auth.deliveries               delivery/work.ts             sends one event to one destination
+ *   auth.dead_retries             delivery/dead-work.ts        releases dead deliveries that somebody retries
  *   auth.refreshes                connections/refresh-work.ts  refreshes tokens ahead of their expiry
  *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us
  *   auth.chores                   work/chores.ts               the housekeeping below
@@ -10,6 +11,7 @@
 import { type RefreshWorkNeeds, refreshWork } from './connections/refresh-work.ts'
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
+import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
 import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
 import { sweepProcesses } from './vault/store.ts'
@@ -44,10 +46,14 @@ const asKind = <Row extends DueRow>(kind: WorkKind<Row>): WorkKind<DueRow> =>
   kind as unknown as WorkKind<DueRow>
 
 export function workTable(
-  needs: DeliveryWorkNeeds & RefreshWorkNeeds & RenewalNeeds & { chores: Readonly<Record<string, Chore>> },
+  needs: DeadWorkNeeds &
+    DeliveryWorkNeeds &
+    RefreshWorkNeeds &
+    RenewalNeeds & { chores: Readonly<Record<string, Chore>> },
 ): readonly WorkKind<DueRow>[] {
   return [
     asKind(deliveryWork(needs)),
+    asKind(deadRetries(needs)),
     asKind(refreshWork(needs)),
     asKind(subscriptionRenewals(needs)),
     asKind(choreKind(needs.db, needs.chores)),

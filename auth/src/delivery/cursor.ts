@@ -1,12 +1,12 @@
-/** A place in the list of events, as one opaque word. It carries no authority: rows are filtered whatever it says. */
+/** A place in a list of events or deliveries, as one opaque word. It carries no authority: rows are filtered whatever it says. */
 export interface Cursor {
-  /** recorded_at in ISO 8601 with microseconds */
+  /** In ISO 8601 with microseconds. */
   readonly at: string
-  /** Event id; empty stands before all events of that moment. */
+  /** Of the event or delivery; empty stands before all of that moment. */
   readonly id: string
 }
 
-const FORM = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z)\|((?:evt_[a-z2-7]{26})?)$/
+const FORM = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z)\|((?:(?:evt|dlv)_[a-z2-7]{26})?)$/
 
 export function cursorOf(cursor: Cursor): string {
   return Buffer.from(`${cursor.at}|${cursor.id}`, 'latin1').toString('base64url')

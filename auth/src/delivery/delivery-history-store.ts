@@ -14,6 +14,20 @@ export interface AttemptHistory {
   readonly error: string | null
 }
 
+/** What one attempt met, for administrators: a receiver's answer can tell of its inside. */
+export interface AttemptDetail extends AttemptHistory {
+  /** Milliseconds of each phase that was reached. */
+  readonly phases: Readonly<Record<string, number>> | null
+  readonly response_headers: Readonly<Record<string, string>> | null
+  /** At most 4 KiB, redacted, as text: never parsed into markup. */
+  readonly response_body: string | null
+}
+
+export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'> {
+  readonly event_id: string
+  readonly attempts: readonly (AttemptHistory | AttemptDetail)[]
+}
+
 export interface DeliveryHistory {
   readonly id: string
   readonly destination_id: string
@@ -75,6 +89,26 @@ export async function readDeliveries(
       finished_at: row.finished_at?.toISOString() ?? null,
       attempts: attempts.get(row.id) ?? [],
     },
+  }))
+}
+
+export async function readAttemptDetails(db: Db, deliveryId: string): Promise<AttemptDetail[]> {
+  const rows = await db.rows<
+    Omit<AttemptDetail, 'started_at' | 'response_headers' | 'response_body'> & {
+      started_at: Date
+      response_headers: Buffer | null
+      response_body: Buffer | null
+    }
+  >(sql`
+    select number, started_at, duration_ms, outcome, status, error, phases, response_headers, response_body
+      from auth.attempts where delivery_id = ${deliveryId}
+     order by number, started_at`)
+  return rows.map((row) => ({
+    ...row,
+    started_at: row.started_at.toISOString(),
+    response_headers:
+      row.response_headers && (JSON.parse(row.response_headers.toString()) as Record<string, string>),
+    response_body: row.response_body?.toString('utf8') ?? null,
   }))
 }
 

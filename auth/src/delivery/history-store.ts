@@ -6,7 +6,12 @@ import { type ConnectionScope, within } from '../db/connection-scope.ts'
 import type { Db, Sql } from '../db/sql.ts'
 import { empty, sql } from '../db/sql.ts'
 import { type Cursor, cursorOf } from './cursor.ts'
-import { type DeliveryHistory, readDeliveries } from './delivery-history-store.ts'
+import {
+  type DeliveryDetail,
+  type DeliveryHistory,
+  readAttemptDetails,
+  readDeliveries,
+} from './delivery-history-store.ts'
 
 export interface Viewer {
   readonly userId: string
@@ -52,7 +57,8 @@ export interface EventQuery {
 export interface History {
   events(viewer: Reader, query: EventQuery): Promise<EventPage>
   event(viewer: Reader, id: string): Promise<(EventHistory & { readonly payload: string }) | undefined>
-  delivery(viewer: Viewer, id: string): Promise<DeliveryHistory | undefined>
+  /** With what each attempt met, for administrators. */
+  delivery(viewer: Viewer, id: string): Promise<DeliveryDetail | undefined>
   /** Where an event stands in the list. */
   position(viewer: Reader, id: string): Promise<Cursor | undefined>
 }
@@ -67,8 +73,10 @@ export function openHistory(db: Db): History {
       return item === undefined ? undefined : { ...item, payload: row.data.toString('utf8') }
     },
     async delivery(viewer, id) {
-      const found = await readDeliveries(db, sql`w.id = ${id}`, visibleTo(viewer))
-      return found[0]?.delivery
+      const [found] = await readDeliveries(db, sql`w.id = ${id}`, visibleTo(viewer))
+      if (found === undefined) return undefined
+      const detail = { ...found.delivery, event_id: found.eventId }
+      return viewer.role === 'admin' ? { ...detail, attempts: await readAttemptDetails(db, id) } : detail
     },
     async position(viewer, id) {
       const row = await readEvent(db, viewer, id)

@@ -33,14 +33,21 @@ const RETRY_AFTER_MAX_MS = 24 * HOUR
 export type Next = { readonly kind: 'again'; readonly delayMs: number } | { readonly kind: 'exhausted' }
 
 /**
- * @param failedTries tries that have failed by now, this one included
+ * @param failedTries tries of this plan that have failed by now, this one included
  * @param retryAfterMs what the receiver asked for, if anything
  * @param random uniform in [0, 1)
+ * @param steps the destination's own plan where it has one; its steps need not grow
  */
-export function nextTry(failedTries: number, retryAfterMs: number | undefined, random: () => number): Next {
-  const step = RETRY_STEPS_MS[failedTries - 1]
+export function nextTry(
+  failedTries: number,
+  retryAfterMs: number | undefined,
+  random: () => number,
+  steps: readonly number[] = RETRY_STEPS_MS,
+): Next {
+  const step = steps[failedTries - 1]
   if (step === undefined) return { kind: 'exhausted' }
-  const floor = RETRY_STEPS_MS[failedTries - 2] ?? 0
+  const before = steps[failedTries - 2] ?? 0
+  const floor = before < step ? before : step / 2
   const jittered = Math.round(floor + random() * (step - floor))
   return { kind: 'again', delayMs: Math.max(jittered, retryAfterMs ?? 0) }
 }

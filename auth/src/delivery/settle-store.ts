@@ -2,7 +2,7 @@
  * Settling: one statement writes the attempt and moves the delivery to its new state, only while the lease is still the
  * settler's own. A stale lease changes nothing and says so. Finished deliveries leave the hot table in that statement.
  */
-import type { Db, Sql } from '../db/sql.ts'
+import type { Db, Sql, Transaction } from '../db/sql.ts'
 import { sql, sqlState } from '../db/sql.ts'
 import type { DeliveryRow } from './store.ts'
 
@@ -12,7 +12,16 @@ export interface Attempt {
   readonly status: number | null
   /** One of our fixed words. */
   readonly error: string | null
+  /** Milliseconds of each phase that was reached. */
+  readonly phases?: Readonly<Record<string, number>> | undefined
+  /** Redacted. */
+  readonly responseHeaders?: Readonly<Record<string, string>> | undefined
+  /** Redacted, at most 4 KiB. */
+  readonly responseBody?: Buffer | undefined
 }
+
+/** Why a delivery is given up: its plan is used up, the answer is not one to try again for, its work kills the process. */
+export type DeathReason = 'exhausted' | 'rejected' | 'poison'
 
 type Settled = Promise<boolean>
 
@@ -50,14 +59,19 @@ export function settleDueAgain(db: Db, row: DeliveryRow, attempt: Attempt, delay
 }
 
 /** Dead rows keep their place with no due time: outside the claim index, and one update away from a retry. */
-export function settleDead(db: Db, row: DeliveryRow, attempt: Attempt, reason: 'exhausted'): Settled {
+export function settleDead(
+  tx: Transaction,
+  row: DeliveryRow,
+  attempt: Attempt,
+  reason: Exclude<DeathReason, 'poison'>,
+): Settled {
   return settle(
-    db,
+    tx,
     attempt.startedAt,
     sql`
     with settled as (
       update auth.deliveries
-         set state = 'dead', reason = ${reason}, due_at = null,
+         set state = 'dead', reason = ${reason}, due_at = null, dead_at = auth.clock(),
              lease_until = null, lease_id = null, claims = 0, attempts = attempts + 1
        where id = ${row.id} and lease_id = ${row.lease_id}::uuid
       returning *
@@ -67,13 +81,13 @@ export function settleDead(db: Db, row: DeliveryRow, attempt: Attempt, reason: '
 }
 
 /** No attempt is written: nobody knows how far the crashed ones came. */
-export function settlePoison(db: Db, row: DeliveryRow): Settled {
+export function settlePoison(tx: Transaction, row: DeliveryRow): Settled {
   return settle(
-    db,
+    tx,
     undefined,
     sql`
     update auth.deliveries
-       set state = 'dead', reason = 'poison', due_at = null, lease_until = null, lease_id = null, claims = 0
+       set state = 'dead', reason = 'poison', due_at = null, dead_at = auth.clock(), lease_until = null, lease_id = null, claims = 0
      where id = ${row.id} and lease_id = ${row.lease_id}::uuid
     returning id`,
   )
@@ -124,16 +138,22 @@ export async function ensureToday(db: Db): Promise<void> {
 }
 
 function insertAttempt(attempt: Attempt, outcome: 'delivered' | 'failed', number: Sql): Sql {
+  const { phases, responseHeaders, responseBody } = attempt
   return sql`
-      insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error)
-      select id, event_id, destination_id, ${number}, ${attempt.startedAt}, ${attempt.durationMs}, ${outcome}, ${attempt.status}::int, ${attempt.error}
+      insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error,
+                                 phases, response_headers, response_body)
+      select id, event_id, destination_id, ${number}, ${attempt.startedAt}, ${attempt.durationMs}, ${outcome}, ${attempt.status}::int, ${attempt.error},
+             ${phases === undefined ? null : JSON.stringify(phases)}::jsonb,
+             ${responseHeaders === undefined ? null : Buffer.from(JSON.stringify(responseHeaders))}::bytea, ${responseBody ?? null}::bytea
         from settled`
 }
 
 /** 23514 is a missing day (a clock that jumped, a chore that is late): the day is made, and the statement run once more. */
-async function settle(db: Db, startedAt: Date | undefined, statement: Sql): Settled {
+async function settle(db: Db | Transaction, startedAt: Date | undefined, statement: Sql): Settled {
+  // Inside a transaction the failed statement must not end it.
+  const run = () => ('savepoint' in db ? db.savepoint(() => db.rows(statement)) : db.rows(statement))
   try {
-    return (await db.rows(statement)).length === 1
+    return (await run()).length === 1
   } catch (error) {
     if (sqlState(error) !== '23514') throw error
     await ensureToday(db)
@@ -141,6 +161,6 @@ async function settle(db: Db, startedAt: Date | undefined, statement: Sql): Sett
       await db.rows(
         sql`select auth.ensure_day('attempts', (${startedAt}::timestamptz at time zone 'UTC')::date)`,
       )
-    return (await db.rows(statement)).length === 1
+    return (await run()).length === 1
   }
 }

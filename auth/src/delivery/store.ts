@@ -14,6 +14,8 @@ export interface DeliveryRow {
   readonly event_recorded_at: Date
   readonly destination_id: string
   readonly attempts: number
+  /** Attempts made before the plan began that is running now. */
+  readonly plan_start: number
 }
 
 export interface ClaimTerms {
@@ -22,6 +24,14 @@ export interface ClaimTerms {
   readonly seconds: number
   readonly limit: number
 }
+
+/**
+ * What is claimed within this span counts against the rate. The second of the promise, and as much again as may pass
+ * between a claim and its arrival: the receiver counts arrivals, not claims.
+ */
+const RATE_WINDOW = sql`interval '1.2 seconds'`
+/** One delivery of a destination whose breaker is open, no more often than this. */
+const PROBE_EVERY = sql`interval '30 seconds'`
 
 /** Destinations that one claim looks at; those that wait longest come first, so the others follow in the next ones. */
 const DESTINATIONS_A_CLAIM = 64
@@ -45,7 +55,8 @@ async function lockDestinations(tx: Transaction): Promise<string[]> {
     with moment as materialized (select auth.clock() as now)
     select d.id
       from auth.destinations d, moment
-     where (not d.paused or d.deleted_at is not null)
+     where (d.deleted_at is not null
+            or (not d.paused and d.disabled_at is null and (d.breaker = 'closed' or d.probe_at <= moment.now)))
        and exists (select from auth.deliveries w
                     where w.destination_id = d.id and w.due_at <= moment.now
                       and (w.lease_until is null or w.lease_until <= moment.now))
@@ -57,7 +68,7 @@ async function lockDestinations(tx: Transaction): Promise<string[]> {
 
 /**
  * - `slot`: what each destination may take now: concurrency minus leases in force (0110 says why `claimed_due_at` bounds
- *   the count), and whole tokens of its bucket, which holds one second's worth.
+ *   the count), and what its rate leaves of a sliding window; one, as a probe, where the breaker is open.
  * - `candidate` numbers each destination's oldest due rows, `chosen` deals them out in rounds, one for each
  *   destination before a second for any: a backlog takes what is left over, not what others need.
  * - `held` locks and judges again: a row that is being settled or cancelled this moment is skipped, not waited for.
@@ -71,15 +82,17 @@ function takeDueDeliveries(
   return tx.rows<DeliveryRow>(sql`
     with moment as materialized (select auth.clock() as now),
     bucket as materialized (
-      select d.id, d.last_served_at, d.concurrency, d.rate_per_second,
-             least(d.rate_per_second, d.tokens + greatest(0, extract(epoch from moment.now - d.tokens_at)) * d.rate_per_second) as tokens,
+      select d.id, d.last_served_at, d.concurrency, d.breaker, d.rate_per_second,
+             d.rate_per_second - (select coalesce(sum(r.claims), 0) from unnest(d.recent_at, d.recent_claims) r (at, claims)
+                                   where r.at > moment.now - ${RATE_WINDOW}) as rate_left,
              (select count(*) from auth.deliveries l
                where l.destination_id = d.id and l.due_at <= d.claimed_due_at and l.lease_until > moment.now) as leased
         from auth.destinations d, moment
        where d.id = any(${destinations}::text[])
     ), slot as (
       select id, last_served_at,
-             least(greatest(0, concurrency - leased), coalesce(floor(tokens), ${lease.limit}), ${lease.limit})::bigint as free
+             greatest(0, least(concurrency - leased, coalesce(rate_left, ${lease.limit}), ${lease.limit},
+                               case when breaker = 'open' then 1 else ${lease.limit} end))::bigint as free
         from bucket
     ), candidate as (
       select w.id, slot.last_served_at, row_number() over (partition by slot.id order by w.due_at, w.id) as round
@@ -101,34 +114,49 @@ function takeDueDeliveries(
          set lease_until = moment.now + make_interval(secs => ${lease.seconds}), lease_id = ${lease.id}::uuid, claims = d.claims + 1
         from held, moment
        where d.id = held.id
-      returning d.id, d.lease_id, d.claims, d.event_id, d.event_recorded_at, d.destination_id, d.attempts, d.due_at
+      returning d.id, d.lease_id, d.claims, d.event_id, d.event_recorded_at, d.destination_id, d.attempts, d.plan_start, d.due_at
     ), served as (
       update auth.destinations d
          set last_served_at = moment.now,
-             tokens = coalesce(bucket.tokens - got.count, 0), tokens_at = moment.now,
-             claimed_due_at = greatest(d.claimed_due_at, got.newest)
+             claimed_due_at = greatest(d.claimed_due_at, got.newest),
+             probe_at = case when d.breaker = 'open' and got.count > 0 then moment.now + ${PROBE_EVERY} else d.probe_at end,
+             (recent_at, recent_claims) = (
+               select coalesce(array_agg(w.at order by w.at), '{}'), coalesce(array_agg(w.claims order by w.at), '{}')
+                 from (select e.at, sum(e.claims)::int as claims
+                         from (select r.at, r.claims from unnest(d.recent_at, d.recent_claims) r (at, claims)
+                               union all
+                               select date_bin('50 ms', moment.now, timestamptz '2000-01-01') + interval '50 ms', got.count
+                                where got.count > 0) e (at, claims)
+                        where e.at > moment.now - ${RATE_WINDOW} and bucket.rate_per_second is not null
+                        group by e.at) w)
         from bucket
         cross join moment
         left join lateral (select count(*) as count, max(due_at) as newest from taken where taken.destination_id = bucket.id) got on true
        where d.id = bucket.id
     )
-    select id, lease_id, claims, event_id, event_recorded_at, destination_id, attempts from taken order by due_at, id`)
+    select id, lease_id, claims, event_id, event_recorded_at, destination_id, attempts, plan_start from taken order by due_at, id`)
 }
 
 export interface Sending {
   /** Null when the event's day has been dropped. */
   readonly data: Buffer | null
+  readonly name: string
   readonly url: string
   readonly data_key: string
   readonly secret: string
   readonly timeout_ms: number
   readonly deleted: boolean
+  /** Its breaker is open, or it is known to be failing. */
+  readonly unwell: boolean
+  /** The event itself is about a destination. */
+  readonly about_destination: boolean
 }
 
 /** What one attempt needs, read anew each time: a changed URL counts from the next attempt on. */
 export function loadSending(db: Db, row: DeliveryRow): Promise<Sending | undefined> {
   return db.one<Sending>(sql`
-    select e.data, d.url, d.data_key, d.secret, d.timeout_ms, d.deleted_at is not null as deleted
+    select e.data, d.name, d.url, d.data_key, d.secret, d.timeout_ms, d.deleted_at is not null as deleted,
+           d.breaker = 'open' or d.failing_since is not null as unwell, coalesce(e.type like '%.destination.v1.%', false) as about_destination
       from auth.destinations d
       left join auth.events e on e.recorded_at = ${row.event_recorded_at} and e.id = ${row.event_id}
      where d.id = ${row.destination_id}`)

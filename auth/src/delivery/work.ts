@@ -4,7 +4,8 @@
  * and never settles what it cut off itself.
  */
 import type { Secret } from '@flovify/providers'
-import type { Database, Db } from '../db/sql.ts'
+import type { Database } from '../db/sql.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import type { Clock } from '../platform/clock.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
@@ -12,17 +13,12 @@ import type { Metrics } from '../platform/metrics.ts'
 import type { Vault } from '../vault/vault.ts'
 import { extendLease, releaseLease } from '../work/due.ts'
 import type { WorkKind } from '../work/work.ts'
+import { bury, buryPoison } from './death.ts'
 import { destinationContext } from './destinations.ts'
 import type { Egress, EgressAnswer } from './egress.ts'
+import { type Health, openHealth } from './health.ts'
 import { nextTry, retryAfterMs } from './schedule.ts'
-import {
-  type Attempt,
-  settleDead,
-  settleDelivered,
-  settleDueAgain,
-  settlePoison,
-  settleUnsent,
-} from './settle-store.ts'
+import { type Attempt, settleDelivered, settleDueAgain, settleUnsent } from './settle-store.ts'
 import { sign } from './signature.ts'
 import { claimDueDeliveries, type DeliveryRow, loadSending, type Sending } from './store.ts'
 
@@ -31,6 +27,7 @@ export interface DeliveryWorkNeeds {
   readonly db: Database
   readonly vault: Vault
   readonly egress: Egress
+  readonly ledger: Pick<Ledger, 'record'>
   readonly clock: Clock
   readonly metrics: Metrics
   readonly log: Log
@@ -41,6 +38,7 @@ export interface DeliveryWorkNeeds {
 }
 
 export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
+  const health = openHealth(needs)
   return {
     name: 'deliveries',
     leaseSeconds: 45,
@@ -49,16 +47,17 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
     claim: (_db, lease) => claimDueDeliveries(needs.db, lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.deliveries', row, seconds),
     release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),
-    run: (row, signal) => deliver(needs, row, signal),
-    poison: async (db: Db, row) => {
-      if (!(await settlePoison(db, row))) return
-      needs.metrics.deliveries('dead')
-      needs.log.error({ delivery: row.id, destination: row.destination_id }, 'a delivery is dead: poison')
-    },
+    run: (row, signal) => deliver(needs, health, row, signal),
+    poison: (_db, row) => buryPoison(needs, row),
   }
 }
 
-async function deliver(needs: DeliveryWorkNeeds, row: DeliveryRow, signal: AbortSignal): Promise<void> {
+async function deliver(
+  needs: DeliveryWorkNeeds,
+  health: Health,
+  row: DeliveryRow,
+  signal: AbortSignal,
+): Promise<void> {
   const sending = await loadSending(needs.db, row)
   if (sending === undefined || sending.deleted) {
     await settleUnsent(needs.db, row, 'cancelled', 'destination_deleted')
@@ -75,7 +74,12 @@ async function deliver(needs: DeliveryWorkNeeds, row: DeliveryRow, signal: Abort
   if (result.error === 'aborted') return
   const durationMs = monotonicMs() - began
   needs.metrics.attemptSeconds(durationMs / 1000)
-  await settle(needs, row, result, { startedAt, durationMs, status: result.status, error: result.error })
+  await settle(needs, health, row, sending, result, {
+    startedAt,
+    durationMs,
+    status: result.status,
+    error: result.error,
+  })
 }
 
 interface AttemptResult {
@@ -146,7 +150,9 @@ function openSecret(vault: Vault, destinationId: string, sending: Sending): Secr
 
 async function settle(
   needs: DeliveryWorkNeeds,
+  health: Health,
   row: DeliveryRow,
+  sending: Sending,
   result: AttemptResult,
   written: Attempt,
 ): Promise<void> {
@@ -161,19 +167,18 @@ async function settle(
   }
   if (result.delivered) {
     if (!(await settleDelivered(needs.db, row, written))) return
-    needs.metrics.deliveries('delivered')
+    needs.metrics.deliveries(row.destination_id, 'delivered')
     needs.log.info(fields, 'delivered')
+    await health.delivered(row.destination_id, sending.unwell)
     return
   }
   const asked = retryAfterMs(result.retryAfter, needs.clock.now())
-  const next = nextTry(row.attempts + 1, asked, needs.random)
+  const next = nextTry(row.attempts + 1 - row.plan_start, asked, needs.random)
   if (next.kind === 'again') {
     if (!(await settleDueAgain(needs.db, row, written, next.delayMs))) return
-    needs.metrics.deliveries('failed')
+    needs.metrics.deliveries(row.destination_id, 'failed')
     needs.log.warn({ ...fields, again_in_ms: next.delayMs }, 'an attempt failed')
-    return
-  }
-  if (!(await settleDead(needs.db, row, written, 'exhausted'))) return
-  needs.metrics.deliveries('dead')
-  needs.log.error(fields, 'a delivery is dead: exhausted')
+  } else if (!(await bury(needs, row, sending, written, 'exhausted'))) return
+  if (result.status === 410) await health.gone(row.destination_id)
+  else await health.failed(row.destination_id, asked)
 }

@@ -10,6 +10,7 @@
  */
 
 import { type ConnectionRouteNeeds, connectionRoutes } from './connection-routes.ts'
+import { type DeadLetterDoors, deadLetterRoutes } from './dead-letter-routes.ts'
 import { type DeliveryDoors, deliveryRoutes } from './delivery-routes.ts'
 import { type DestinationDoors, destinationRoutes } from './destination-routes.ts'
 import { type EventDoors, eventRoutes } from './event-routes.ts'
@@ -21,6 +22,7 @@ import { type SessionRouteNeeds, sessionRoutes } from './session-routes.ts'
 import { type TokenDoors, tokenRoutes } from './token-routes.ts'
 
 export type RouteNeeds = ConnectionRouteNeeds &
+  DeadLetterDoors &
   DeliveryDoors &
   DestinationDoors &
   EventDoors &
@@ -40,7 +42,8 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
     ...connectionRoutes(needs), //   user     GET /internal/connections, DELETE …/:id
     ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token
     ...eventRoutes(needs), //        user     GET /internal/events, …/:id
-    ...deliveryRoutes(needs), //     user     GET /internal/deliveries/:id
+    ...deliveryRoutes(needs), //     admin    GET /internal/deliveries, POST …/:id/retry · user  GET …/:id
+    ...deadLetterRoutes(needs), //   admin    GET /internal/destinations/:id/health, POST …/:id/retry-dead
     ...destinationRoutes(needs), //  admin    /internal/destinations · service (local mode) PUT /internal/local/destination
     ...ruleRoutes(needs), //         admin    /internal/rules
   ]

@@ -14,6 +14,7 @@ const PREFIXES = {
   dlv: 'delivery',
   rul: 'rule',
   fam: 'session family',
+  rtr: 'retry of dead deliveries',
 } as const
 
 export type IdPrefix = keyof typeof PREFIXES

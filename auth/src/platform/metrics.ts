@@ -1,6 +1,6 @@
 /**
- * The Prometheus metrics of the contract, one method a family. Labels are provider ids and fixed words: never an
- * account, an address or an id. Served on the internal port only.
+ * The Prometheus metrics of the contract, one method a family. Labels are provider ids, destination ids and fixed words:
+ * never an account or an address. Served on the internal port only.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
@@ -14,7 +14,8 @@ export interface Metrics {
   handshakes(provider: string): void
   duplicates(provider: string, count: number): void
   overloads(reason: string): void
-  deliveries(outcome: 'delivered' | 'failed' | 'dead'): void
+  deliveries(destination: string, outcome: 'delivered' | 'failed' | 'dead'): void
+  destinationChanges(change: 'failing' | 'recovered' | 'disabled'): void
   attemptSeconds(seconds: number): void
   groupSize(notifications: number): void
   subscriptions(provider: string, outcome: 'created' | 'failed'): void
@@ -24,7 +25,20 @@ export interface Metrics {
   gauge(name: 'deliveries_due' | 'deliveries_dead' | 'oldest_due_seconds', value: number): void
   /** All of them at once: what is not named any more is gone. */
   vaultRows(rows: readonly { readonly key: string; readonly table: string; readonly rows: number }[]): void
+  /** All destinations at once; those that are not named any more disappear. */
+  destinations(backlogs: readonly DestinationGauges[]): void
   page(): Promise<{ contentType: string; body: string }>
+}
+
+/** What waits at one destination. */
+export interface DestinationGauges {
+  readonly destination: string
+  readonly due: number
+  readonly inFlight: number
+  readonly dead: number
+  /** Throttled, paused and held ones included. */
+  readonly oldestDueSeconds: number
+  readonly breakerOpen: boolean
 }
 
 const PREFIX = 'flovify_'
@@ -55,7 +69,12 @@ export function openMetrics(): Metrics {
   const handshakes = counter('webhook_handshakes_total', 'Handshakes answered', ['provider'])
   const duplicates = counter('webhook_duplicates_total', 'Facts that were already known', ['provider'])
   const overloads = counter('webhook_overloads_total', 'Notifications answered 503', ['reason'])
-  const deliveries = counter('deliveries_total', 'Attempts settled', ['outcome'])
+  const deliveries = counter('deliveries_total', 'Attempts settled', ['destination', 'outcome'])
+  const destinationChanges = counter(
+    'destination_changes_total',
+    'Destinations failing, recovered, disabled',
+    ['change'],
+  )
   const subscriptions = counter('subscriptions_total', 'Subscriptions created or failed', [
     'provider',
     'outcome',
@@ -72,6 +91,23 @@ export function openMetrics(): Metrics {
     buckets: [0.005, 0.02, 0.1, 0.5, 2, 10, 30],
     registers: [registry],
   })
+  const byDestination = (name: string, help: string) =>
+    new Gauge({
+      name: `${PREFIX}destination_${name}`,
+      help,
+      labelNames: ['destination'],
+      registers: [registry],
+    })
+  const waiting = {
+    due: byDestination('due', 'Deliveries that are due, held ones included'),
+    inFlight: byDestination('in_flight', 'Deliveries under lease'),
+    dead: byDestination('dead', 'Dead deliveries'),
+    oldestDueSeconds: byDestination(
+      'oldest_due_seconds',
+      'Age of the oldest due delivery, held ones included',
+    ),
+    breakerOpen: byDestination('breaker_open', '1 while the breaker is open'),
+  }
   const groups = new Histogram({
     name: `${PREFIX}ingest_group_size`,
     help: 'Notifications stored by one commit',
@@ -95,7 +131,8 @@ export function openMetrics(): Metrics {
     handshakes: (provider) => handshakes.inc({ provider }),
     duplicates: (provider, count) => duplicates.inc({ provider }, count),
     overloads: (reason) => overloads.inc({ reason }),
-    deliveries: (outcome) => deliveries.inc({ outcome }),
+    deliveries: (destination, outcome) => deliveries.inc({ destination, outcome }),
+    destinationChanges: (change) => destinationChanges.inc({ change }),
     attemptSeconds: (seconds) => attempts.observe(seconds),
     groupSize: (notifications) => groups.observe(notifications),
     subscriptions: (provider, outcome) => subscriptions.inc({ provider, outcome }),
@@ -111,6 +148,12 @@ export function openMetrics(): Metrics {
     vaultRows: (rows) => {
       vaultRows.reset()
       for (const { key, table, rows: count } of rows) vaultRows.set({ key, table }, count)
+    },
+    destinations: (backlogs) => {
+      for (const gauge of Object.values(waiting)) gauge.reset()
+      for (const { destination, ...values } of backlogs)
+        for (const [name, gauge] of Object.entries(waiting))
+          gauge.set({ destination }, Number(values[name as keyof typeof waiting]))
     },
     page: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
   }

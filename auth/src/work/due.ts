@@ -6,7 +6,7 @@ import type { Db } from '../db/sql.ts'
 import { raw, sql } from '../db/sql.ts'
 import type { DueRow, Lease } from './work.ts'
 
-export type DueTable = 'auth.subscription_renewals' | 'auth.chores'
+export type DueTable = 'auth.subscription_renewals' | 'auth.chores' | 'auth.dead_retries'
 
 export function claimDue(db: Db, table: DueTable, lease: Lease): Promise<DueRow[]> {
   return db.rows<DueRow>(sql`

@@ -58,7 +58,9 @@ describe('the claim', () => {
     await addDelivery(t.db, here, event, 60_000)
     await addDelivery(t.db, paused, event)
     const dead = await addDelivery(t.db, here, event)
-    await t.db.rows(sql`update auth.deliveries set state = 'dead', due_at = null where id = ${dead}`)
+    await t.db.rows(
+      sql`update auth.deliveries set state = 'dead', due_at = null, dead_at = auth.clock() where id = ${dead}`,
+    )
     const rows = await claim()
     expect(rows.map((row) => row.id)).toEqual([older, late])
     expect(rows[0]).toMatchObject({ claims: 1, attempts: 0, event_id: event.id, event_recorded_at: event.at })
@@ -105,19 +107,37 @@ describe('the claim', () => {
     expect(await claim()).toHaveLength(5)
   })
 
-  test('a rate lets through whole tokens, one second of them at most', async () => {
+  test('a rate is never exceeded in any second: a sliding window over all claims, whatever was saved up', async () => {
     const here = await addDestination(t.db, { rate: 4, concurrency: 1000 })
     await addBacklog(t.db, here, 100)
-    const since = (seconds: number) =>
-      t.db.rows(
-        sql`update auth.destinations set tokens = 0, tokens_at = auth.clock() - make_interval(secs => ${seconds})`,
-      )
-    await since(0.6)
-    expect(await claim()).toHaveLength(2)
-    await since(3_600)
+    const age = (seconds: number) =>
+      t.db.rows(sql`
+        update auth.destinations
+           set recent_at = array(select at - make_interval(secs => ${seconds}) from unnest(recent_at) at)`)
+    expect(await claim(3)).toHaveLength(3)
+    expect(await claim()).toHaveLength(1)
+    expect(await claim()).toEqual([])
+    await age(0.9)
+    expect(await claim()).toEqual([])
+    await age(0.5)
     expect(await claim()).toHaveLength(4)
-    // the clock may have moved by some milliseconds, not by a token
-    expect((await claim()).length).toBeLessThanOrEqual(1)
+    await age(3_600)
+    expect(await claim()).toHaveLength(4)
+    expect(await claim()).toEqual([])
+  })
+
+  test('what a rate remembers stays small, and nothing is remembered without one', async () => {
+    const limited = await addDestination(t.db, { rate: 10_000, concurrency: 1000 })
+    const free = await addDestination(t.db, { concurrency: 1000 })
+    await addBacklog(t.db, limited, 60)
+    await addBacklog(t.db, free, 60)
+    for (let i = 0; i < 60; i += 1) await claim(2)
+    const rows = await t.db.rows<{ id: string; entries: number; claims: number }>(sql`
+      select id, cardinality(recent_at) as entries, (select sum(n)::int from unnest(recent_claims) n) as claims from auth.destinations`)
+    const kept = rows.find((row) => row.id === limited)
+    expect(kept?.entries).toBeLessThanOrEqual(26)
+    expect(kept?.claims).toBeGreaterThan(0)
+    expect(rows.find((row) => row.id === free)?.entries).toBe(0)
   })
 
   test('RE-01 sixteen claimers over two pools take 600 rows of three destinations, none of them twice', async () => {
@@ -223,7 +243,7 @@ describe('settling', () => {
     expect(fresh).toMatchObject({ id: stale.id, claims: 2 })
     expect(await settleDelivered(t.db, stale, attempt())).toBe(false)
     expect(await settleDueAgain(t.db, stale, attempt(), 1_000)).toBe(false)
-    expect(await settlePoison(t.db, stale)).toBe(false)
+    expect(await t.db.transaction((tx) => settlePoison(tx, stale))).toBe(false)
     expect(await settleUnsent(t.db, stale, 'cancelled', 'destination_deleted')).toBe(false)
     expect(await t.db.rows(sql`select 1 from auth.attempts`)).toEqual([])
     expect(await t.db.rows(sql`select 1 from auth.delivery_outcomes`)).toEqual([])

@@ -107,7 +107,9 @@ describe('a destination', () => {
     const event = await addEvent(t.db)
     const ids = [await addDelivery(t.db, made.id, event), await addDelivery(t.db, made.id, event)]
     const kept = await addDelivery(t.db, other.id, event)
-    await t.db.rows(sql`update auth.deliveries set state = 'dead', due_at = null where id = ${ids[1] ?? ''}`)
+    await t.db.rows(
+      sql`update auth.deliveries set state = 'dead', due_at = null, dead_at = auth.clock() where id = ${ids[1] ?? ''}`,
+    )
     expect(await destinations.remove('user:1', made.id)).toBe(true)
     expect(matched().map((match) => match.destinationId)).toEqual([other.id])
     expect(await t.db.rows(sql`select id from auth.deliveries`)).toEqual([{ id: kept }])

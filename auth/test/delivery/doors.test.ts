@@ -1,9 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
+import { openDeadLetters } from '../../src/delivery/dead-letters.ts'
+import { listDeliveries } from '../../src/delivery/delivery-list-store.ts'
 import { openDestinations } from '../../src/delivery/destinations.ts'
 import { openEgress } from '../../src/delivery/egress.ts'
+import { readDestinationHealth } from '../../src/delivery/health-store.ts'
 import { openHistory } from '../../src/delivery/history-store.ts'
+import { deadLetterRoutes } from '../../src/http/dead-letter-routes.ts'
 import { deliveryRoutes } from '../../src/http/delivery-routes.ts'
 import { destinationRoutes } from '../../src/http/destination-routes.ts'
 import { eventRoutes } from '../../src/http/event-routes.ts'
@@ -42,13 +46,15 @@ beforeAll(async () => {
     rules: { disableFor: rules.disableFor, ensureEverything: rules.ensureEverything, reload: book.reload },
   })
   const history = openHistory(t.db)
+  const deadLetters = openDeadLetters({ db: t.db, nudge: { nudge: () => {} } })
   const build = (local: boolean) =>
     buildInternalServer({
       routes: [
         ...destinationRoutes({ destinations, local }),
         ...ruleRoutes({ rules }),
         ...eventRoutes({ history }),
-        ...deliveryRoutes({ history }),
+        ...deliveryRoutes({ history, listDeliveries: (query) => listDeliveries(t.db, query), deadLetters }),
+        ...deadLetterRoutes({ deadLetters, destinationHealth: (id) => readDestinationHealth(t.db, id) }),
       ],
       version: '0',
       admission: admissionOf({

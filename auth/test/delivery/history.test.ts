@@ -143,7 +143,8 @@ describe('the history', () => {
     const failed = { startedAt, durationMs: 9, status: 503, error: 'status_503' }
     for (const row of await claimDueDeliveries(t.db, { id: randomUUID(), seconds: 30, limit: 10 })) {
       if (row.destination_id === good) await settleDelivered(t.db, row, ok)
-      else if (row.destination_id === bad) await settleDead(t.db, row, failed, 'exhausted')
+      else if (row.destination_id === bad)
+        await t.db.transaction((tx) => settleDead(tx, row, failed, 'exhausted'))
       else await settleDueAgain(t.db, row, failed, 60_000)
     }
     const found = await history.event(admin, event.id)

@@ -6,6 +6,7 @@ import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { deliveryWork } from '../../src/delivery/work.ts'
+import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
 import { openWorker } from '../../src/work/work.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
@@ -16,6 +17,7 @@ import {
   addDestination,
   addEvent,
   capturedLog,
+  ledgerOn,
   moveClock,
   systemClock,
   vault,
@@ -24,8 +26,10 @@ import {
 let t: TestDatabase
 let receiver: Receiver
 let egress: Egress
+let ledger: Ledger
 beforeAll(async () => {
   t = await testDatabase()
+  ;({ ledger } = await ledgerOn(t.db))
 })
 afterAll(() => t.close())
 beforeEach(async () => {
@@ -48,6 +52,7 @@ const kind = () =>
     db: t.db,
     vault,
     egress,
+    ledger,
     clock,
     metrics: openMetrics(),
     log,

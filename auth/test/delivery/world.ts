@@ -5,9 +5,11 @@ import type { Db } from '../../src/db/sql.ts'
 import { sql } from '../../src/db/sql.ts'
 import { destinationContext } from '../../src/delivery/destinations.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
+import { type Ledger, openLedger } from '../../src/ledger/ledger.ts'
 import { type OffsetClock, systemClock } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { type Log, openLog } from '../../src/platform/log.ts'
+import { openRuleBook } from '../../src/routing/rule-book.ts'
 import { openKeyRing } from '../../src/vault/key-ring.ts'
 import { openVault, type Vault } from '../../src/vault/vault.ts'
 
@@ -16,6 +18,16 @@ export const vault: Vault = openVault(openKeyRing(new Map([['k0', randomBytes(32
 export function capturedLog(): { log: Log; lines: string[] } {
   const lines: string[] = []
   return { log: openLog({ write: (line: string) => lines.push(line) }), lines }
+}
+
+/** The ledger with the rules as they are now. */
+export async function ledgerOn(db: Db): Promise<{ ledger: Ledger; reloadRules: () => Promise<void> }> {
+  const book = await openRuleBook(db)
+  const naming = { typePrefix: 'ca.flovify', origin: 'https://hooks.example' }
+  return {
+    ledger: openLedger({ rules: book, clock: systemClock(), naming }),
+    reloadRules: () => book.reload(),
+  }
 }
 
 /** Moves the database's clock and the process's together. */

@@ -61,6 +61,7 @@ const SAMPLES: Readonly<Record<string, () => Record<string, unknown>>> = {
   }),
   'POST /internal/oauth/complete': () => ({ ticket: randomBytes(32).toString('base64url') }),
   'POST /internal/destinations': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
+  'POST /internal/destinations/{id}/retry-dead': () => ({ dry_run: true }),
   'POST /internal/rules': () => ({ name: 'sample', destination_id: newId('dst') }),
   'PUT /internal/local/destination': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
 }

@@ -1,0 +1,71 @@
+/**
+ * What a destination's attempts say about it: whether it takes anything, since when it has not, and whether it is given
+ * up. Pure: facts and time are arguments. It counts nothing by itself and changes nothing.
+ *
+ * Decision: the breaker opens on a rate of nine in ten of the newest 50 attempts within five minutes, of at least 20. A
+ * receiver that fails every second time still gets everything by the schedule; at five in ten of few attempts chance
+ * alone would open it, and hold a working receiver at one delivery in half a minute.
+ */
+
+const MINUTE_MS = 60_000
+const DAY_MS = 24 * 60 * MINUTE_MS
+
+/** Attempts that are looked at: so many, so far back. */
+export const BREAKER_ATTEMPTS = 50
+export const BREAKER_SECONDS = 300
+const BREAKER_MIN_ATTEMPTS = 20
+const BREAKER_FAILED_SHARE = 0.9
+
+/** Without a success for this long it is failing, however few attempts there were. */
+const FAILING_AFTER_MS = 15 * MINUTE_MS
+/** Without a success for this long it is disabled. */
+const DISABLED_AFTER_MS = 5 * DAY_MS
+
+/** Longest that a receiver can put off the next probe by Retry-After. */
+const PROBE_MAX_MS = 60 * MINUTE_MS
+const PROBE_MS = 30_000
+
+export interface HealthFacts {
+  readonly now: Date
+  readonly breaker: 'closed' | 'open'
+  /** As it is stored: once told. */
+  readonly failingSince: Date | null
+  /** The newest success; null when there is none as far back as was read. */
+  readonly lastDeliveredAt: Date | null
+  /** The first failure since then. */
+  readonly firstFailedAt: Date | null
+  /** Within the breaker's window, since the breaker last changed. */
+  readonly tried: number
+  readonly failed: number
+}
+
+export type HealthVerdict =
+  | { readonly kind: 'nothing' }
+  /** Failing from `since` on; with `open` the breaker opens. */
+  | { readonly kind: 'failing'; readonly since: Date; readonly open: boolean }
+  /** What is stored is older than the newest success. */
+  | { readonly kind: 'recovered' }
+  | { readonly kind: 'give_up'; readonly since: Date }
+
+/** After a failed attempt. */
+export function judgeHealth(facts: HealthFacts): HealthVerdict {
+  const { failingSince, lastDeliveredAt } = facts
+  if (failingSince !== null && lastDeliveredAt !== null && lastDeliveredAt > failingSince)
+    return { kind: 'recovered' }
+  const since = failingSince ?? facts.firstFailedAt
+  if (since === null) return { kind: 'nothing' }
+  const failingMs = facts.now.getTime() - since.getTime()
+  if (failingMs >= DISABLED_AFTER_MS) return { kind: 'give_up', since }
+  const open = facts.breaker === 'closed' && isRateBad(facts)
+  const told = failingSince !== null || failingMs < FAILING_AFTER_MS
+  return open || !told ? { kind: 'failing', since, open } : { kind: 'nothing' }
+}
+
+function isRateBad({ tried, failed }: HealthFacts): boolean {
+  return tried >= BREAKER_MIN_ATTEMPTS && failed >= tried * BREAKER_FAILED_SHARE
+}
+
+/** Until the next probe, in milliseconds. @param retryAfterMs what the receiver asked for, if anything */
+export function probeDelayMs(retryAfterMs: number | undefined): number {
+  return Math.min(PROBE_MAX_MS, Math.max(PROBE_MS, retryAfterMs ?? 0))
+}
