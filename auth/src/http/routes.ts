@@ -43,7 +43,7 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
     ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token
     ...eventRoutes(needs), //        user     GET /internal/events, …/:id
     ...deliveryRoutes(needs), //     admin    GET /internal/deliveries, POST …/:id/retry · user  GET …/:id
-    ...deadLetterRoutes(needs), //   admin    GET /internal/destinations/:id/health, POST …/:id/retry-dead
+    ...deadLetterRoutes(needs), //   admin    GET /internal/destinations/:id/health, …/retry-dead, POST …/retry-dead
     ...destinationRoutes(needs), //  admin    /internal/destinations · service (local mode) PUT /internal/local/destination
     ...ruleRoutes(needs), //         admin    /internal/rules
   ]

@@ -43,7 +43,11 @@ function expectRefusal(what: unknown, answer: Answer, ...statuses: number[]): vo
 describe('bad addressing at the internal API', () => {
   test('parameters of a query: unknown, doubled, of the wrong type or out of range: 400', async () => {
     const queries = routes.filter(({ hasQuery }) => hasQuery)
-    expect(queries.map(nameOf)).toEqual(['GET /internal/oauth/token', 'GET /internal/events'])
+    expect(queries.map(nameOf)).toEqual([
+      'GET /internal/oauth/token',
+      'GET /internal/events',
+      'GET /internal/deliveries',
+    ])
     for (const query of [
       `${CANARY}=1`,
       'limit=1&limit=2',

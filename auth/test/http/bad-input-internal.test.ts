@@ -175,7 +175,7 @@ describe('bad input at the internal API', () => {
           name === 'user_id' ? 1.5 : 1,
           true,
           { toString: CANARY },
-        ])
+        ].filter((value) => typeof value === 'object' || typeof value !== typeof sample[name]))
           expectRefusal(
             [nameOf(route), name, wrong],
             await call(route, { body: JSON.stringify({ ...sample, [name]: wrong }) }),

@@ -5,7 +5,7 @@ import { sql } from '../../src/db/sql.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { digestOfTables, openWorld, type World } from '../world.ts'
 import { addRule, openReceiver, type Person, type Receiver, signIn, until } from './people.ts'
-import { type ListedRoute, listRoutes, nameOf } from './route-list.ts'
+import { type ListedRoute, listRoutes, nameOf, sampleOf } from './route-list.ts'
 import { type Answer, ask, json } from './wire.ts'
 
 let receiver: Receiver
@@ -53,12 +53,13 @@ afterAll(async () => {
   await receiver.close()
 })
 
-const kindOf = (route: ListedRoute) => /^\/internal\/(\w+)\/\{id\}$/.exec(route.pattern)?.[1] ?? ''
+const kindOf = (route: ListedRoute) => /^\/internal\/(\w+)\/\{id\}(?:\/|$)/.exec(route.pattern)?.[1] ?? ''
 const call = (route: ListedRoute, person: Person, id: string): Promise<Answer> =>
   ask(world.internalPort, {
     method: route.method,
     path: route.pattern.replace('{id}', id),
-    headers: person.headers,
+    headers: { ...person.headers, ...(route.hasBody ? { 'content-type': 'application/json' } : {}) },
+    ...(route.hasBody ? { body: JSON.stringify(sampleOf(route)) } : {}),
   })
 const listOf = async (path: string, person: Person) => {
   const answer = await ask(world.internalPort, { path, headers: person.headers })
@@ -149,7 +150,9 @@ describe('IA-05 every route with an id', () => {
     expect(await listOf('/internal/events', admin)).toHaveLength(2)
     for (const route of routes.filter(({ method }) => method === 'GET'))
       for (const person of [owner, admin])
-        expect((await call(route, person, ids[kindOf(route)] ?? '')).status).toBe(200)
+        expect((await call(route, person, ids[kindOf(route)] ?? '')).status).toBe(
+          route.access === 'admin' && person === owner ? 403 : 200,
+        )
   })
 
   test("IA-05 another user's event is no way into the list", async () => {

@@ -61,7 +61,10 @@ const SAMPLES: Readonly<Record<string, () => Record<string, unknown>>> = {
   }),
   'POST /internal/oauth/complete': () => ({ ticket: randomBytes(32).toString('base64url') }),
   'POST /internal/destinations': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
-  'POST /internal/destinations/{id}/retry-dead': () => ({ dry_run: true }),
+  'POST /internal/destinations/{id}/retry-dead': () => ({
+    expected_count: 5,
+    idempotency_key: 'sample-key',
+  }),
   'POST /internal/rules': () => ({ name: 'sample', destination_id: newId('dst') }),
   'PUT /internal/local/destination': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
 }
