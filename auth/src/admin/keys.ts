@@ -183,7 +183,7 @@ async function runRewrap(place: Place, asked: Asked): Promise<ExitCode> {
       place.say(`Done: ${outcome.done} rows are on key "${run.key_id}".`)
       if (outcome.unreadable.length === 0) return 0
       place.complain(
-        `${outcome.unreadable.length} rows were damaged before and cannot be opened; they stay as they are:`,
+        `${outcome.unreadable.length} rows were damaged before and cannot be opened; they stay until their accounts are connected again or disconnected:`,
       )
       for (const name of outcome.unreadable.slice(0, 20)) place.complain(`  ${name}`)
       return 1
