@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Host, Provider } from '@flovify/providers'
 import { callerOfToken, recordDenial } from './callers/callers.ts'
+import { composeProxy } from './compose-proxy.ts'
 import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
 import { openFailureReport } from './connections/refresh-failure.ts'
@@ -110,6 +111,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     monotonicMs,
   }
   const tokens = openTokenReader(refreshing)
+  const proxy = composeProxy({ db: pools.work, tokens, provider, metrics, log, monotonicMs })
   const worker = openWorker(
     { db: pools.work, log, metrics },
     workTable({
@@ -161,6 +163,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         providers: [...providers.values()],
         subscriptions,
         tokens,
+        proxy: proxy.room,
         metrics,
         log,
         webhookOrigin: config.webhookOrigin,
@@ -229,6 +232,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       const doors = closeDoor(door, graceMs).then(() => ingest.close())
       await withinGrace(Promise.all([work, doors, internal.close()]), graceMs + CUT_MS)
       await egress.close()
+      await proxy.close()
       await withinGrace(presence.end(), CUT_MS)
       await withinGrace(closePools(pools), CUT_MS)
     },

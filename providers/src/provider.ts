@@ -64,6 +64,16 @@ export interface Provider {
   readonly oauth: ProviderOAuth
   readonly webhook: ProviderWebhook
   readonly subscriptions: ProviderSubscriptions
+  /** What services may call through the proxy with a connection's token; absent: nothing. */
+  readonly apis?: readonly ProviderApi[]
+}
+
+/** An API with its one fixed place: a path below `baseUrl` is all that a caller of the proxy chooses. */
+export interface ProviderApi {
+  /** The first segment of the proxy's path: lower-case letters, digits and hyphens. */
+  readonly name: string
+  /** Without a slash at the end. */
+  readonly baseUrl: string
 }
 
 // ---- OAuth -------------------------------------------------------------------------------------------------------

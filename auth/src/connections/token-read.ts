@@ -20,7 +20,16 @@ export type TokenRead =
 
 export interface TokenReader {
   /** @param minValidSeconds how long the token should still be valid */
-  read(connectionId: string, minValidSeconds: number): Promise<TokenRead>
+  read(connectionId: string, minValidSeconds: number, scope?: ConnectionScope): Promise<TokenRead>
+  /**
+   * For a token that the provider refused although its time is not over: refreshed, once, unless it is another one by
+   * now. @returns the same version when nothing newer can be had
+   */
+  renewRejected(
+    connectionId: string,
+    rejected: { readonly provider: string; readonly version: number },
+    scope: ConnectionScope,
+  ): Promise<TokenRead>
   /** The same for a caller of the API, within its scope, audited before the token leaves. */
   readFor(caller: TokenCaller, connectionId: string, minValidSeconds: number): Promise<TokenRead>
   /** Ids of the user's connections at the provider within the scope, those that ended left out. */
@@ -68,7 +77,13 @@ export function openTokenReader(needs: RefreshNeeds): TokenReader {
   }
 
   return {
-    read: (connectionId, minValidSeconds) => read(connectionId, minValidSeconds),
+    read,
+    async renewRejected(connectionId, { provider, version }, scope) {
+      const now = await accessToken(needs, connectionId, 0, scope)
+      if (now.kind === 'token' && now.version === version)
+        await renewOnce(connectionId, { kind: 'expired', provider, version, stillValid: undefined })
+      return read(connectionId, 0, scope)
+    },
     async readFor(caller, connectionId, minValidSeconds) {
       const token = await read(connectionId, minValidSeconds, caller.scope)
       if (token.kind === 'token') await auditRead(needs, caller, connectionId, token)

@@ -24,6 +24,8 @@ export interface ReadableToken {
   readonly expiresAt: Date
   readonly scopes: readonly string[]
   readonly provider: string
+  /** Counts the tokens of the connection. */
+  readonly version: number
 }
 
 export type TokenOutcome =
@@ -61,6 +63,7 @@ export async function accessToken(
       expiresAt: row.expires_at,
       scopes: words(row.scope),
       provider,
+      version,
     }
     return row.fresh ? token : { kind: 'expired', provider, version, stillValid: token }
   } catch (error) {

@@ -22,7 +22,7 @@ import {
   UNSUPPORTED,
   WRONG_METHOD,
 } from './answers.ts'
-import type { Caller, Route, Service } from './route.ts'
+import type { Caller, Incoming, Route, Service } from './route.ts'
 
 export interface InternalNeeds {
   readonly routes: readonly Route[]
@@ -32,12 +32,15 @@ export interface InternalNeeds {
 }
 
 const BODY_LIMIT_BYTES = 256 * 1024
+/** Of a whole body, unless an admitted route streams it on. */
+const BODY_MS = 10_000
 const OPENAPI = '/openapi.json'
 
 export async function buildInternalServer(needs: InternalNeeds): Promise<FastifyInstance> {
   const app = Fastify({
     bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: 10_000,
+    // of bodies that are streamed on; all others have BODY_MS
+    requestTimeout: 130_000,
     connectionTimeout: 30_000,
     http: { headersTimeout: 5_000, connectionsCheckingInterval: 1_000 },
     forceCloseConnections: 'idle',
@@ -67,52 +70,92 @@ export async function buildInternalServer(needs: InternalNeeds): Promise<Fastify
     if (hasBody(request) && !request.raw.complete) reply.header('connection', 'close')
   })
 
-  const admitted = new WeakMap<FastifyRequest, { caller: Caller | undefined; service: Service | undefined }>()
-  for (const route of needs.routes) {
-    app.route({
-      method: route.method,
-      url: route.path,
-      schema: {
-        summary: route.summary,
-        tags: [route.access],
-        ...(route.permission === undefined ? {} : { 'x-permission': route.permission }),
-        ...(route.params === undefined ? {} : { params: route.params }),
-        ...(route.query === undefined ? {} : { querystring: route.query }),
-        ...(route.body === undefined ? {} : { body: route.body }),
-        response: route.responses,
-      },
-      // who calls is proven before a byte of the body is read
-      onRequest: async (request, reply) => {
-        reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
-        const admission = await admit(needs.admission, route, request)
-        if (admission.kind === 'refused')
-          return reply
-            .code(admission.status)
-            .headers(admission.headers ?? {})
-            .send(admission.body)
-        admitted.set(request, admission)
-        const encoding = request.headers['content-encoding'] ?? 'identity'
-        if (encoding !== 'identity') return reply.code(415).send(UNSUPPORTED)
-      },
-      handler: async (request, reply) => {
-        const answer = await route.handle({
-          params: request.params,
-          query: request.query,
-          body: request.body,
-          caller: admitted.get(request)?.caller,
-          service: admitted.get(request)?.service,
-          incoming: undefined,
-          sessionToken: onlyHeader(request, 'x-session-token'),
+  const slow = new WeakMap<FastifyRequest, NodeJS.Timeout>()
+  app.addHook('onRequest', async (request) => {
+    if (!hasBody(request)) return
+    const { raw } = request
+    const timer = setTimeout(() => raw.complete || raw.socket.destroy(), BODY_MS)
+    slow.set(request, timer)
+    raw.once('close', () => clearTimeout(timer))
+  })
+  const kept = needs.routes.filter(({ streams }) => streams !== true)
+  for (const route of kept) register(app, needs, route, () => undefined)
+  await app.register(async (streaming) => {
+    // the handler reads the body as it comes
+    streaming.removeAllContentTypeParsers()
+    streaming.addContentTypeParser('*', (_request, _body, done) => done(null))
+    for (const route of needs.routes)
+      if (route.streams === true)
+        register(streaming, needs, route, (request, reply) => {
+          clearTimeout(slow.get(request))
+          return incomingOf(request, reply)
         })
-        reply.code(answer.status)
-        if (answer.headers !== undefined) reply.headers(answer.headers)
-        return reply.send(answer.body)
-      },
-    })
-  }
+  })
   app.get(OPENAPI, { schema: { hide: true } }, async () => app.swagger())
   await app.ready()
   return app
+}
+
+/** @param incoming what the handler gets of a streamed request */
+function register(
+  app: FastifyInstance,
+  needs: InternalNeeds,
+  route: Route,
+  incoming: (request: FastifyRequest, reply: FastifyReply) => Incoming | undefined,
+): void {
+  const admitted = new WeakMap<FastifyRequest, { caller: Caller | undefined; service: Service | undefined }>()
+  app.route({
+    method: route.method,
+    url: route.path,
+    schema: {
+      summary: route.summary,
+      tags: [route.access],
+      ...(route.permission === undefined ? {} : { 'x-permission': route.permission }),
+      ...(route.params === undefined ? {} : { params: route.params }),
+      ...(route.query === undefined ? {} : { querystring: route.query }),
+      ...(route.body === undefined ? {} : { body: route.body }),
+      response: route.responses,
+    },
+    // who calls is proven before a byte of the body is read
+    onRequest: async (request, reply) => {
+      reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+      const admission = await admit(needs.admission, route, request)
+      if (admission.kind === 'refused')
+        return reply
+          .code(admission.status)
+          .headers(admission.headers ?? {})
+          .send(admission.body)
+      admitted.set(request, admission)
+      const encoding = request.headers['content-encoding'] ?? 'identity'
+      if (encoding !== 'identity' && route.streams !== true) return reply.code(415).send(UNSUPPORTED)
+    },
+    handler: async (request, reply) => {
+      const answer = await route.handle({
+        params: request.params,
+        query: request.query,
+        body: request.body,
+        caller: admitted.get(request)?.caller,
+        service: admitted.get(request)?.service,
+        incoming: incoming(request, reply),
+        sessionToken: onlyHeader(request, 'x-session-token'),
+      })
+      reply.code(answer.status)
+      if (answer.headers !== undefined) reply.headers(answer.headers)
+      return reply.send(answer.body)
+    },
+  })
+}
+
+function incomingOf(request: FastifyRequest, reply: FastifyReply): Incoming {
+  const gone = new AbortController()
+  reply.raw.once('close', () => reply.raw.writableFinished || gone.abort())
+  return {
+    method: request.method,
+    target: request.raw.url ?? '',
+    headers: request.headers,
+    body: hasBody(request) ? request.raw : undefined,
+    signal: gone.signal,
+  }
 }
 
 function hasBody({ headers }: FastifyRequest): boolean {
@@ -185,6 +228,8 @@ function answerUnknown(routes: readonly Route[], request: FastifyRequest, reply:
 function fits(pattern: string, path: string): boolean {
   const wanted = pattern.split('/')
   const given = path.split('/')
+  if (wanted.at(-1) === '*')
+    return fits(wanted.slice(0, -1).join('/'), given.slice(0, wanted.length - 1).join('/'))
   return (
     wanted.length === given.length && wanted.every((part, i) => part.startsWith(':') || part === given[i])
   )

@@ -7,6 +7,8 @@
  *   GET|POST  /webhook/events/{provider}[/{ref}]     judges, stores, acknowledges (ingest/receive.ts)
  *
  * Everything else answers 404 there (http/public-server.ts).
+ *
+ * A named caller may call the routes that say `permission`, and no other (http/admission.ts).
  */
 
 import { type ConnectionRouteNeeds, connectionRoutes } from './connection-routes.ts'
@@ -16,6 +18,7 @@ import { type DestinationDoors, destinationRoutes } from './destination-routes.t
 import { type EventDoors, eventRoutes } from './event-routes.ts'
 import { type OauthRouteNeeds, oauthRoutes } from './oauth-routes.ts'
 import { type OperatingNeeds, operatingRoutes } from './operating-routes.ts'
+import { type ProxyDoors, proxyRoutes } from './proxy-routes.ts'
 import type { Route } from './route.ts'
 import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
 import { type SessionRouteNeeds, sessionRoutes } from './session-routes.ts'
@@ -28,6 +31,7 @@ export type RouteNeeds = ConnectionRouteNeeds &
   EventDoors &
   OauthRouteNeeds &
   OperatingNeeds &
+  ProxyDoors &
   RuleDoors &
   SessionRouteNeeds &
   TokenDoors
@@ -41,6 +45,7 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
     ...oauthRoutes(needs), //        service  GET /internal/providers, POST /internal/oauth/create-state, …/complete
     ...connectionRoutes(needs), //   user     GET /internal/connections, DELETE …/:id
     ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token
+    ...proxyRoutes(needs), //        service  GET|POST|PUT|PATCH|DELETE /internal/connections/:id/proxy/*
     ...eventRoutes(needs), //        user     GET /internal/events, …/:id
     ...deliveryRoutes(needs), //     admin    GET /internal/deliveries, POST …/:id/retry · user  GET …/:id
     ...deadLetterRoutes(needs), //   admin    GET /internal/destinations/:id/health, …/retry-dead, POST …/retry-dead

@@ -21,6 +21,8 @@ export interface Metrics {
   subscriptions(provider: string, outcome: 'created' | 'failed'): void
   workErrors(kind: string): void
   serviceTokenFailures(): void
+  /** @param outcome `2xx` … `5xx`, `failed` */
+  proxyCalls(provider: string, api: string, outcome: string): void
   /** Refreshed when the page is read. */
   gauge(name: 'deliveries_due' | 'deliveries_dead' | 'oldest_due_seconds', value: number): void
   /** All of them at once: what is not named any more is gone. */
@@ -85,6 +87,11 @@ export function openMetrics(): Metrics {
     'Internal requests without a valid service token',
     [],
   )
+  const proxied = counter('proxy_calls_total', 'Calls of the providers’ APIs for services', [
+    'provider',
+    'api',
+    'outcome',
+  ])
   const attempts = new Histogram({
     name: `${PREFIX}attempt_seconds`,
     help: 'Duration of delivery attempts',
@@ -138,6 +145,7 @@ export function openMetrics(): Metrics {
     subscriptions: (provider, outcome) => subscriptions.inc({ provider, outcome }),
     workErrors: (kind) => workErrors.inc({ kind }),
     serviceTokenFailures: () => tokenFailures.inc(),
+    proxyCalls: (provider, api, outcome) => proxied.inc({ provider, api, outcome }),
     gauge: (name, value) => {
       const gauge =
         gauges.get(name) ??

@@ -76,5 +76,6 @@ export function sampleOf(route: ListedRoute): Record<string, unknown> {
 }
 
 /** With an id that nobody has. */
-export const pathOf = (route: ListedRoute): string => route.pattern.replace('{id}', newId('evt'))
+export const pathOf = (route: ListedRoute): string =>
+  route.pattern.replace('{id}', newId('evt')).replace('{*}', 'graph/v1.0/me')
 export const nameOf = (route: ListedRoute): string => `${route.method} ${route.pattern}`

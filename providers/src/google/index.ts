@@ -20,6 +20,13 @@ export const google: ProviderModule<GoogleSettings> = {
       oauth: googleOAuth(settings, host, keys),
       webhook: googleWebhook(settings, host, keys),
       subscriptions: googleSubscriptions(settings, host),
+      apis: [
+        { name: 'gmail', baseUrl: `${settings.gmailUrl}/gmail/v1` },
+        { name: 'gmail-upload', baseUrl: `${settings.gmailUrl}/upload/gmail/v1` },
+        { name: 'drive', baseUrl: `${settings.apiUrl}/drive/v3` },
+        { name: 'drive-upload', baseUrl: `${settings.apiUrl}/upload/drive/v3` },
+        { name: 'calendar', baseUrl: `${settings.apiUrl}/calendar/v3` },
+      ],
     }
   },
 }

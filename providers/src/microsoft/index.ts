@@ -17,5 +17,6 @@ export const microsoft: ProviderModule<MicrosoftSettings> = {
     oauth: microsoftOAuth(settings, host),
     webhook: microsoftWebhook(settings),
     subscriptions: microsoftSubscriptions(settings, host),
+    apis: [{ name: 'graph', baseUrl: settings.graphUrl }],
   }),
 }
