@@ -60,6 +60,11 @@ export interface Faults {
   revokeLost: boolean | number
   /** Answer of every call of an API with a bearer token: throttling, outages. */
   apiError: FixedAnswer | null
+  /** Google's channels: the sync message arrives before the answer to the watch call. */
+  syncFirst: boolean
+  expirationAs: 'string' | 'number'
+  /** Where downloads are redirected to, instead of the simulator's own download address. */
+  redirectTo: string | null
   /** A refresh answers with only these API scopes: some were withdrawn in the meantime. */
   refreshScopes: string[] | null
   /** Microsoft: how the scopes of an answer are spelled. */
@@ -84,7 +89,7 @@ export interface Faults {
   refreshTokenExpiresIn: number | null
   /** Graph: accept the same changeType and resource twice instead of 409. */
   duplicateSubscriptions: boolean
-  /** Gmail: every `startHistoryId` is too old (404). */
+  /** What a client remembers is too old: `startHistoryId` (404), sync and delta tokens (410). */
   historyExpired: boolean
   /** Gmail: how `historyId` is spelled in a push; real ones are numbers, the page says string. */
   historyIdAs: 'number' | 'string'
@@ -103,6 +108,9 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     revokeError: null,
     revokeLost: false,
     apiError: null,
+    syncFirst: false,
+    expirationAs: 'string',
+    redirectTo: null,
     refreshScopes: null,
     scopeSpelling: 'qualified',
     scopeUnion: false,

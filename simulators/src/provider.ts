@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { Mail } from './accounts.ts'
+import type { Change, ChangeOrder } from './collection.ts'
 import type { Faults } from './faults.ts'
 import type { Journal } from './journal.ts'
 import type { FirstAttempt, Postman } from './postman.ts'
@@ -51,6 +52,10 @@ export type PushOutcome =
   | { kind: 'scheduled'; deliveryIds: string[] }
   | { kind: 'refused'; reason: string }
 
+export type ChangeOutcome =
+  | { kind: 'changed'; change: Change; pushes: FirstAttempt[] }
+  | { kind: 'refused'; reason: string }
+
 export interface Provider {
   name: 'microsoft' | 'google'
   url: string
@@ -70,6 +75,8 @@ export interface Provider {
   failureRows: readonly FailureRow[]
   hasAccount(account: string): boolean
   receiveMail(account: string, subject: string): Promise<{ mail: Mail; pushes: FirstAttempt[] }>
+  /** A file or an event is made, changed or removed, and whoever watches is told. */
+  change(account: string, what: 'file' | 'event', order: ChangeOrder): Promise<ChangeOutcome>
   push(order: PushOrder): Promise<PushOutcome>
   mailbox(account: string): unknown
   /** Every token of the account is dead at once. */

@@ -3,7 +3,7 @@
  * and JSON read leniently, counted per route, and down when the switch says so. It knows no provider.
  */
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { countUp, type Journal } from './journal.ts'
+import { type ApiRequest, countUp, type Journal } from './journal.ts'
 
 export interface ServerFaults {
   down: false | '503' | 'refuse'
@@ -94,6 +94,18 @@ export function formBody(request: FastifyRequest): string {
 export function bearerOf(request: FastifyRequest): string | null {
   const match = /^Bearer +([^ ]+)$/i.exec(request.headers.authorization ?? '')
   return match?.[1] ?? null
+}
+
+/** What the journal keeps of an API request: names of headers, never values; the path without its query. */
+export function describeRequest(request: FastifyRequest, now: number): ApiRequest {
+  return {
+    at: new Date(now).toISOString(),
+    method: request.method,
+    path: request.url.split('?')[0] ?? '',
+    headers: Object.keys(request.headers).sort(),
+    authorization: request.headers.authorization !== undefined,
+    bodyBytes: Buffer.byteLength(formBody(request)),
+  }
 }
 
 export interface Credentials {

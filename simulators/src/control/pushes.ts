@@ -23,6 +23,20 @@ export function servePushes(
     return reply.send(await provider.receiveMail(account, subject))
   })
 
+  server.post('/change', async (request, reply) => {
+    const target = readTarget(providers, request, reply)
+    if (target === null) return reply
+    const { provider, account, body } = target
+    const { what, id, name, remove } = body
+    if (what !== 'file' && what !== 'event') return refuse(reply, 'what must be file or event')
+    const outcome = await provider.change(account, what, {
+      id: typeof id === 'string' ? id : undefined,
+      name: typeof name === 'string' ? name : undefined,
+      remove: remove === true,
+    })
+    return outcome.kind === 'refused' ? refuse(reply, outcome.reason) : reply.send(outcome)
+  })
+
   server.post('/push', async (request, reply) => {
     const target = readTarget(providers, request, reply)
     if (target === null) return reply
@@ -66,5 +80,12 @@ export function servePushes(
     if (target === null) return reply
     if (parts.google === null || target.provider !== parts.google) return refuse(reply, 'only at google')
     return sendOutcome(reply, await parts.google.sendSecurityEvent(target.account, target.body))
+  })
+
+  server.post('/channel', async (request, reply) => {
+    const target = readTarget(providers, request, reply)
+    if (target === null) return reply
+    if (parts.google === null || target.provider !== parts.google) return refuse(reply, 'only at google')
+    return sendOutcome(reply, await parts.google.pushChannel(target.account, target.body))
   })
 }

@@ -5,8 +5,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Mail } from '../accounts.ts'
 import { takeAnswer } from '../faults.ts'
-import { bearerOf, jsonBody } from '../server.ts'
+import { jsonBody } from '../server.ts'
 import type { HeldToken } from '../tokens.ts'
+import { apiCaller, sendError } from './api.ts'
 import { opensGmail } from './scopes.ts'
 import { findGoogleAccount, type GoogleWorld, historyOf, liveWatch, mailboxOf } from './world.ts'
 
@@ -136,36 +137,13 @@ function callerOf(
   reply: FastifyReply,
   user: string,
 ): HeldToken | null {
-  const value = bearerOf(request)
-  const found = value === null ? null : world.tokens.findAccess(value)
-  if (found?.kind !== 'live') {
-    const message = 'Request had invalid authentication credentials. Expected OAuth 2 access token.'
-    reply.header('www-authenticate', 'Bearer realm="https://accounts.google.com/", error="invalid_token"')
-    sendError(reply, 401, 'authError', message, 'UNAUTHENTICATED')
+  const caller = apiCaller(world, request, reply, opensGmail)
+  if (caller === null) return null
+  if (user !== 'me' && findGoogleAccount(user)?.email !== caller.account) {
+    sendError(reply, 403, 'forbidden', `Delegation denied for ${caller.account}`, 'PERMISSION_DENIED')
     return null
   }
-  if (user !== 'me' && findGoogleAccount(user)?.email !== found.token.account) {
-    sendError(reply, 403, 'forbidden', `Delegation denied for ${found.token.account}`, 'PERMISSION_DENIED')
-    return null
-  }
-  if (!opensGmail(found.token.scopes)) {
-    const message = 'Request had insufficient authentication scopes.'
-    sendError(reply, 403, 'insufficientPermissions', message, 'PERMISSION_DENIED')
-    return null
-  }
-  return found.token
-}
-
-function sendError(
-  reply: FastifyReply,
-  code: number,
-  reason: string,
-  message: string,
-  status: string,
-): FastifyReply {
-  return reply
-    .code(code)
-    .send({ error: { code, message, errors: [{ message, domain: 'global', reason }], status } })
+  return caller
 }
 
 function presentRecord(id: string, messageId: string) {

@@ -9,9 +9,13 @@ import type { GoogleOptions } from '../options.ts'
 import type { FirstAttempt } from '../postman.ts'
 import type { Provider, PushOrder, PushOutcome } from '../provider.ts'
 import { createServer, listen } from '../server.ts'
+import { serveUserinfo } from './api.ts'
 import { decide, readAuthorizationRequest } from './authorization.ts'
 import { preselected, serveAuthorize } from './authorize.ts'
+import { serveCalendar } from './calendar.ts'
+import { liveChannels } from './channel.ts'
 import { serveDiscovery } from './discovery.ts'
+import { serveDrive } from './drive.ts'
 import { googleFailureRows } from './failure-rows.ts'
 import { serveGmail, wantsInbox } from './gmail.ts'
 import {
@@ -24,6 +28,7 @@ import {
 } from './pubsub.ts'
 import { sendSecurityEvent, serveRiscConfiguration } from './risc.ts'
 import { mint, revokeProject, serveToken } from './token.ts'
+import { changeWatched, pushChannel } from './watching.ts'
 import {
   advance,
   createGoogleWorld,
@@ -39,6 +44,7 @@ export interface GoogleProvider extends Provider {
   name: 'google'
   /** An envelope of the caller's own making, once, with a good or a forged token. */
   sendRaw(body: string, forge: string | null): Promise<PushOutcome>
+  pushChannel(account: string, order: Record<string, unknown>): Promise<PushOutcome>
   sendSecurityEvent(account: string, order: Record<string, unknown>): Promise<PushOutcome>
 }
 
@@ -58,6 +64,9 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
   serveGmail(server, world, (account) => {
     world.postman.deliverLater(pushParcel(world, tokens, mailEnvelope(world, account, null), null), 0)
   })
+  serveUserinfo(server, world)
+  serveDrive(server, world)
+  serveCalendar(server, world)
   world.origin = await listen(server, options.port)
   return {
     name: 'google',
@@ -92,6 +101,7 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
       const pushes = wanted ? await deliver(world, tokens, mailEnvelope(world, account, null), 1, null) : []
       return { mail, pushes }
     },
+    change: (account, what, order) => changeWatched(world, account, what, order),
     push: (order) => push(world, tokens, order),
     mailbox: (account) => ({
       ...mailboxOf(world, account),
@@ -112,7 +122,12 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
           ...watch,
           expiresAt: new Date(watch.expiresAt).toISOString(),
         })),
+      channels: liveChannels(world).map(({ token: _secret, ...channel }) => ({
+        ...channel,
+        expiresAt: new Date(channel.expiresAt).toISOString(),
+      })),
     }),
+    pushChannel: (account, order) => pushChannel(world, account, order),
     sendSecurityEvent: (account, order) => sendSecurityEvent(world, account, order),
     async sendRaw(body, name) {
       const forge = readForgery(name)

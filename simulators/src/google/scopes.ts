@@ -53,6 +53,23 @@ export function opensGmail(scopes: readonly string[]): boolean {
   )
 }
 
+const inApis = (names: readonly string[]) => (scopes: readonly string[]) =>
+  scopes.some((scope) => names.some((name) => scope === `https://www.googleapis.com/auth/${name}`))
+
+export const opensDrive = inApis([
+  'drive',
+  'drive.readonly',
+  'drive.metadata',
+  'drive.metadata.readonly',
+  'drive.file',
+])
+export const opensCalendar = inApis([
+  'calendar',
+  'calendar.readonly',
+  'calendar.events',
+  'calendar.events.readonly',
+])
+
 const labels: Record<string, string> = {
   'userinfo.email': 'See your primary Google Account email address',
   'userinfo.profile': 'See your personal info',

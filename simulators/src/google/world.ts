@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { createMailboxes, type GoogleAccount, googleAccounts, type Mailbox } from '../accounts.ts'
 import { type CodeStore, createCodeStore } from '../codes.ts'
+import { type Collection, createCollections } from '../collection.ts'
 import { type Faults, noFaults } from '../faults.ts'
 import type { Issuer } from '../issued.ts'
 import { createJournal, type Journal } from '../journal.ts'
@@ -14,6 +15,7 @@ import { createPostman, type Postman } from '../postman.ts'
 import { createPendingRequests, type Decision, type PendingRequests } from '../provider.ts'
 import { createTokenStore, type TokenStore } from '../tokens.ts'
 import type { AuthorizationRequest } from './authorization.ts'
+import type { Channel } from './channel.ts'
 
 export interface HistoryRecord {
   id: bigint
@@ -54,6 +56,11 @@ export interface GoogleWorld {
   mailboxes: Map<string, Mailbox>
   histories: Map<string, GmailHistory>
   watches: Map<string, Watch>
+  drives: Map<string, Collection>
+  calendars: Map<string, Collection>
+  /** All that were ever opened: an id can not be used again. */
+  channels: Map<string, Channel>
+  resourceIds: Map<string, string>
 }
 
 export interface WorldParts {
@@ -89,6 +96,10 @@ export async function createGoogleWorld(options: GoogleOptions, parts: WorldPart
     mailboxes: createMailboxes(googleAccounts),
     histories: new Map(googleAccounts.map(({ email }) => [email, { current: 1_000n, records: [] }])),
     watches: new Map(),
+    drives: createCollections(googleAccounts),
+    calendars: createCollections(googleAccounts),
+    channels: new Map(),
+    resourceIds: new Map(),
   }
 }
 

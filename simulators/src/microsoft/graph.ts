@@ -4,16 +4,24 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { bearerOf } from '../server.ts'
+import { takeAnswer } from '../faults.ts'
+import { noteApiRequest } from '../journal.ts'
+import { bearerOf, describeRequest } from '../server.ts'
 import type { HeldToken } from '../tokens.ts'
 import type { MicrosoftWorld } from './world.ts'
 
-/** The live access token of a request, or `null` after the 401 has been sent. */
+/** The live access token of a request, or `null` after the refusal (or the `apiError` switch's answer) has been sent. */
 export function callerOf(
   world: MicrosoftWorld,
   request: FastifyRequest,
   reply: FastifyReply,
 ): HeldToken | null {
+  noteApiRequest(world.journal, describeRequest(request, world.now()))
+  const fixed = takeAnswer(world.faults, 'apiError')
+  if (fixed !== null) {
+    reply.code(fixed.status).headers(fixed.headers).send(fixed.body)
+    return null
+  }
   const value = bearerOf(request)
   const found = value === null ? null : world.tokens.findAccess(value)
   if (found?.kind === 'live') return found.token

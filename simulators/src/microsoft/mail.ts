@@ -1,9 +1,10 @@
 /**
  * The little of Graph that one reads after a notification: the person and the messages of the mailbox.
- * Read only: mail arrives through the control API.
+ * Mail arrives through the control API only; what is sent is accepted and not kept.
  */
 import type { FastifyInstance } from 'fastify'
 import type { Mail } from '../accounts.ts'
+import { jsonBody } from '../server.ts'
 import type { HeldToken } from '../tokens.ts'
 import { callerOf, sendGraphError } from './graph.ts'
 import { includesScope } from './scopes.ts'
@@ -33,6 +34,19 @@ export function serveMail(server: FastifyInstance, world: MicrosoftWorld): void 
       '@odata.context': `${world.origin}/v1.0/$metadata#users('me')/messages`,
       value: newest.map((mail) => presentMail(mail, caller.account)),
     })
+  })
+
+  server.post('/v1.0/me/sendMail', async (request, reply) => {
+    const caller = callerOf(world, request, reply)
+    if (caller === null) return reply
+    if (!includesScope(caller.scopes, 'Mail.Send')) {
+      return sendGraphError(request, reply, 403, 'ErrorAccessDenied', denied)
+    }
+    const body = jsonBody(request)
+    if (typeof body?.message !== 'object') {
+      return sendGraphError(request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
+    }
+    return reply.code(202).send()
   })
 
   server.get<{ Params: { id: string } }>('/v1.0/me/messages/:id', async (request, reply) => {

@@ -4,19 +4,23 @@
  */
 import { randomBytes } from 'node:crypto'
 import { microsoftAccounts, receiveMail } from '../accounts.ts'
+import { type ChangeOrder, changeItem, collectionOf } from '../collection.ts'
 import { noFaults } from '../faults.ts'
 import type { MicrosoftOptions } from '../options.ts'
 import type { Parcel } from '../postman.ts'
-import type { Provider, PushOrder, PushOutcome } from '../provider.ts'
+import type { ChangeOutcome, Provider, PushOrder, PushOutcome } from '../provider.ts'
 import { createServer, listen } from '../server.ts'
 import { decideAdminConsent, readAdminConsent, serveAdminConsent } from './admin-consent.ts'
 import { decide, readAuthorizationRequest } from './authorization.ts'
 import { preselected, serveAuthorize } from './authorize.ts'
+import { serveCalendar } from './calendar.ts'
 import { withdrawConsent } from './consent.ts'
 import { serveDiscovery } from './discovery.ts'
+import { serveDrive } from './drive.ts'
 import { microsoftFailureRows } from './failure-rows.ts'
 import { serveMail } from './mail.ts'
 import {
+  changeParcels,
   type LifecycleEvent,
   lifecycleParcels,
   type MicrosoftForgery,
@@ -58,6 +62,9 @@ export async function startMicrosoft(
   serveAdminConsent(server, world)
   serveSubscriptions(server, world)
   serveMail(server, world)
+  serveDrive(server, world)
+  serveCalendar(server, world)
+  world.downloads.serve(server, world.journal)
   world.origin = await listen(server, options.port)
   return {
     name: 'microsoft',
@@ -89,6 +96,7 @@ export async function startMicrosoft(
       const mail = receiveMail(mailboxOf(world, account), id, subject, world.now())
       return { mail, pushes: await deliverAll(world, mailParcels(world, account, mail, 'created', null)) }
     },
+    change: (account, what, order) => change(world, account, what, order),
     push: (order) => push(world, order),
     mailbox: (account) => mailboxOf(world, account),
     revoke: (account) => world.tokens.revokeAccount(account),
@@ -115,6 +123,31 @@ export async function startMicrosoft(
 function readAuthorize(world: MicrosoftWorld, url: URL) {
   const segment = /^\/([^/]+)\/oauth2\/v2\.0\/authorize$/.exec(url.pathname)?.[1] ?? ''
   return readAuthorizationRequest(world, decodeURIComponent(segment), url.search.slice(1))
+}
+
+/** A file or an event changes. A drive's change is always an update of its root (protocols/microsoft.md §2.1). */
+async function change(
+  world: MicrosoftWorld,
+  account: string,
+  what: 'file' | 'event',
+  order: ChangeOrder,
+): Promise<ChangeOutcome> {
+  const collection = collectionOf(what === 'file' ? world.drives : world.calendars, account)
+  const mintId = () => (what === 'file' ? '01' : 'AAMkE') + randomBytes(24).toString('base64url')
+  const made = changeItem(collection, order, mintId, world.now())
+  if (made === null) return { kind: 'refused', reason: 'no such item' }
+  const parcels = changeParcels(
+    world,
+    account,
+    {
+      class: what === 'file' ? 'drive' : 'event',
+      changeType: what === 'file' ? 'updated' : made.kind,
+      id: made.item.id,
+      etag: `W/"${made.item.version}"`,
+    },
+    null,
+  )
+  return { kind: 'changed', change: made, pushes: await deliverAll(world, parcels) }
 }
 
 /** Notifies of the newest mail again: delayed, repeated or forged. */

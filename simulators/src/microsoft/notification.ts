@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { Mail } from '../accounts.ts'
 import type { FirstAttempt, Parcel } from '../postman.ts'
 import { etagOf } from './mail.ts'
-import { graphTime, type Subscription } from './subscription.ts'
+import { graphTime, type ResourceClass, type Subscription } from './subscription.ts'
 import { liveSubscriptions } from './subscriptions.ts'
 import { findMicrosoftAccount, type MicrosoftWorld } from './world.ts'
 
@@ -16,7 +16,14 @@ export type MicrosoftForgery = (typeof microsoftForgeries)[number]
 export const lifecycleEvents = ['reauthorizationRequired', 'subscriptionRemoved', 'missed'] as const
 export type LifecycleEvent = (typeof lifecycleEvents)[number]
 
-/** One parcel per notification URL; subscriptions that share one are batched into one `value`. */
+/** What Graph tells of a changed thing; a drive tells no item (protocols/microsoft.md §2.3). */
+export interface GraphChange {
+  class: ResourceClass
+  changeType: 'created' | 'updated' | 'deleted'
+  id: string
+  etag: string
+}
+
 export function mailParcels(
   world: MicrosoftWorld,
   account: string,
@@ -24,16 +31,27 @@ export function mailParcels(
   changeType: 'created' | 'updated',
   forge: MicrosoftForgery | null,
 ): Parcel[] {
+  const change: GraphChange = { class: 'message', changeType, id: mail.id, etag: etagOf(mail) }
+  return changeParcels(world, account, change, forge)
+}
+
+/** One parcel per notification URL; subscriptions that share one are batched into one `value`. */
+export function changeParcels(
+  world: MicrosoftWorld,
+  account: string,
+  change: GraphChange,
+  forge: MicrosoftForgery | null,
+): Parcel[] {
   const interested = liveSubscriptions(world).filter(
     (subscription) =>
       subscription.account === account &&
-      subscription.class === 'message' &&
-      subscription.changeType.split(',').includes(changeType),
+      subscription.class === change.class &&
+      subscription.changeType.split(',').includes(change.changeType),
   )
   const byUrl = new Map<string, unknown[]>()
   for (const subscription of interested) {
     const items = byUrl.get(subscription.notificationUrl) ?? []
-    items.push(changeItem(subscription, mail, changeType, forge))
+    items.push(changeNotice(subscription, change, forge))
     byUrl.set(subscription.notificationUrl, items)
   }
   return [...byUrl].map(([url, value]) => graphParcel(url, JSON.stringify({ value }), forge === null))
@@ -65,24 +83,37 @@ export function sendRaw(world: MicrosoftWorld, url: string, body: string): Promi
   return world.postman.deliver(graphParcel(url, body, false))
 }
 
-function changeItem(
+const shapes: Record<ResourceClass, { path: string; type: string }> = {
+  message: { path: 'Messages', type: '#Microsoft.Graph.Message' },
+  event: { path: 'Events', type: '#Microsoft.Graph.Event' },
+  contact: { path: 'Contacts', type: '#Microsoft.Graph.Contact' },
+  drive: { path: '', type: '#Microsoft.Graph.DriveItem' },
+}
+
+function changeNotice(
   subscription: Subscription,
-  mail: Mail,
-  changeType: string,
+  change: GraphChange,
   forge: MicrosoftForgery | null,
 ): Record<string, unknown> {
   const account = findMicrosoftAccount(subscription.account)
   const owner = `${account?.oid}@${account?.tid}`
+  const { path, type } = shapes[change.class]
   const item: Record<string, unknown> = {
     ...commonItem(subscription),
-    changeType,
-    resource: `users/${owner}/messages/${mail.id}`,
-    resourceData: {
-      '@odata.type': '#Microsoft.Graph.Message',
-      '@odata.id': `Users/${owner}/Messages/${mail.id}`,
-      '@odata.etag': etagOf(mail),
-      id: mail.id,
-    },
+    changeType: change.changeType,
+    resource:
+      change.class === 'drive'
+        ? subscription.resource.replace(/^\//, '')
+        : `users/${owner}/${path.toLowerCase()}/${change.id}`,
+    resourceData:
+      change.class === 'drive'
+        ? { '@odata.type': type }
+        : {
+            '@odata.type': type,
+            '@odata.id': `Users/${owner}/${path}/${change.id}`,
+            '@odata.etag': change.etag,
+            id: change.id,
+          },
   }
   if (forge === 'clientState') item.clientState = `forged-${randomUUID()}`
   if (forge === 'noClientState') delete item.clientState

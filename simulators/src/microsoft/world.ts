@@ -11,6 +11,8 @@ import {
   tenantDomains,
 } from '../accounts.ts'
 import { type CodeStore, createCodeStore } from '../codes.ts'
+import { type Collection, createCollections } from '../collection.ts'
+import { createDownloads, type Downloads } from '../downloads.ts'
 import { type Faults, noFaults } from '../faults.ts'
 import type { Issuer } from '../issued.ts'
 import { createJournal, type Journal } from '../journal.ts'
@@ -48,6 +50,9 @@ export interface MicrosoftWorld {
   /** What an administrator has consented to for a whole tenant: lower-case, `.default` for everything. */
   tenantConsents: Map<string, Set<string>>
   mailboxes: Map<string, Mailbox>
+  drives: Map<string, Collection>
+  calendars: Map<string, Collection>
+  downloads: Downloads
   subscriptions: Map<string, Subscription>
 }
 
@@ -87,6 +92,9 @@ export async function createMicrosoftWorld(
     consents: new Map(),
     tenantConsents: new Map(),
     mailboxes: createMailboxes(microsoftAccounts),
+    drives: createCollections(microsoftAccounts),
+    calendars: createCollections(microsoftAccounts),
+    downloads: createDownloads(now),
     subscriptions: new Map(),
   }
 }
