@@ -18,6 +18,10 @@ const readers: Record<keyof Faults, Reader> = {
   revokeError: fixedAnswer,
   revokeLost: turns,
   apiError: fixedAnswer,
+  endpointStateAfter: count,
+  slowDelayMs: count,
+  pushTimeoutsMs: (value) => (value === null ? null : pair(value)),
+  pauseOnTokenExpiry: flag,
   syncFirst: flag,
   expirationAs: (value) => oneOf(value, ['number', 'string']),
   redirectTo: (value) => (value === null || typeof value === 'string' ? value : undefined),
@@ -56,6 +60,12 @@ export function readFaults(source: Record<string, unknown>): FaultReading {
 
 function flag(value: unknown): boolean | undefined {
   return typeof value === 'boolean' ? value : undefined
+}
+
+function pair(value: unknown): [number, number] | undefined {
+  if (!Array.isArray(value) || value.length !== 2) return undefined
+  const [first, second] = [count(value[0]), count(value[1])]
+  return first === undefined || second === undefined ? undefined : [first, second]
 }
 
 function turns(value: unknown): boolean | number | undefined {

@@ -60,6 +60,13 @@ export interface Faults {
   revokeLost: boolean | number
   /** Answer of every call of an API with a bearer token: throttling, outages. */
   apiError: FixedAnswer | null
+  /** Graph: how many answers in ten minutes are enough to judge an endpoint, and what its ten minutes shrink to. */
+  endpointStateAfter: number
+  slowDelayMs: number
+  /** Graph: the allowances of the first attempt and of the repeats, instead of 3 s and 10 s. */
+  pushTimeoutsMs: [number, number] | null
+  /** Graph: deliveries wait while the access token behind a subscription is over. */
+  pauseOnTokenExpiry: boolean
   /** Google's channels: the sync message arrives before the answer to the watch call. */
   syncFirst: boolean
   expirationAs: 'string' | 'number'
@@ -108,6 +115,10 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     revokeError: null,
     revokeLost: false,
     apiError: null,
+    endpointStateAfter: 100,
+    slowDelayMs: 2_000,
+    pushTimeoutsMs: null,
+    pauseOnTokenExpiry: false,
     syncFirst: false,
     expirationAs: 'string',
     redirectTo: null,

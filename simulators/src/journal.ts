@@ -54,6 +54,9 @@ export interface Journal {
   authorizations: { approved: number; denied: number; deadEnds: number }
   revocations: number
   reauthorizeConflicts: number
+  /** Graph: notifications delayed in the slow state, and lost in the drop state. */
+  slowed: number
+  dropped: number
   handshakes: Handshake[]
   pushes: { sent: number; acknowledged: number; failed: number; attempts: Attempt[] }
 }
@@ -67,6 +70,8 @@ export function createJournal(): Journal {
     authorizations: { approved: 0, denied: 0, deadEnds: 0 },
     revocations: 0,
     reauthorizeConflicts: 0,
+    slowed: 0,
+    dropped: 0,
     handshakes: [],
     pushes: { sent: 0, acknowledged: 0, failed: 0, attempts: [] },
   }

@@ -18,6 +18,8 @@ export interface Parcel {
   acknowledges(status: number): boolean
   /** Whether an attempt that was not acknowledged is followed by another; `null`: no answer. */
   repeats(status: number | null, attempt: number): boolean
+  /** Told of each attempt; `null`: no answer in time. */
+  attempted?(attempt: number, status: number | null, latencyMs: number): void
 }
 
 export interface FirstAttempt {
@@ -70,6 +72,7 @@ export function createPostman(journal: Journal, now: () => number, log: (line: s
     const acknowledged = status !== null && parcel.acknowledges(status)
     const outcome = { deliveryId, url: parcel.url, status, latencyMs: result.latencyMs, acknowledged }
     noteAttempt(journal, { at: new Date(now()).toISOString(), attempt: number, ...outcome })
+    parcel.attempted?.(number, status, result.latencyMs)
     if (!acknowledged && parcel.repeats(status, number)) {
       const delayMs = backoffMs[Math.min(number, backoffMs.length) - 1] ?? 30_000
       later(() => attempt(parcel, deliveryId, number + 1), delayMs)

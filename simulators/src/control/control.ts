@@ -99,6 +99,11 @@ export function createControl(parts: ControlParts): FastifyInstance {
     return reply.send({ reset: true })
   })
 
+  server.post('/forget', async (_request, reply) => {
+    for (const provider of providers) provider.postman.forget()
+    return reply.send({ forgotten: true })
+  })
+
   servePushes(server, parts, providers)
   servePeople(server, providers)
   return server

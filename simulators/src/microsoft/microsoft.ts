@@ -7,7 +7,6 @@ import { microsoftAccounts, receiveMail } from '../accounts.ts'
 import { type ChangeOrder, changeItem, collectionOf } from '../collection.ts'
 import { noFaults } from '../faults.ts'
 import type { MicrosoftOptions } from '../options.ts'
-import type { Parcel } from '../postman.ts'
 import type { ChangeOutcome, Provider, PushOrder, PushOutcome } from '../provider.ts'
 import { createServer, listen } from '../server.ts'
 import { decideAdminConsent, readAdminConsent, serveAdminConsent } from './admin-consent.ts'
@@ -15,6 +14,7 @@ import { decide, readAuthorizationRequest } from './authorization.ts'
 import { preselected, serveAuthorize } from './authorize.ts'
 import { serveCalendar } from './calendar.ts'
 import { withdrawConsent } from './consent.ts'
+import { deliverAll } from './delivery.ts'
 import { serveDiscovery } from './discovery.ts'
 import { serveDrive } from './drive.ts'
 import { microsoftFailureRows } from './failure-rows.ts'
@@ -106,12 +106,16 @@ export async function startMicrosoft(
       Object.assign(world.faults, noFaults('off'))
       world.choices.length = 0
       world.tenantConsents.clear()
+      world.endpoints.clear()
+      world.held.length = 0
     },
     leases: () => ({
       subscriptions: liveSubscriptions(world).map((subscription) => ({
         account: subscription.account,
         ...presentSubscription(subscription, options.clientId, true),
       })),
+      endpoints: world.endpoints.list(),
+      held: world.held.length,
     }),
     sendRaw: (url, body) => sendRaw(world, url, body),
     async sendLifecycle(account, event) {
@@ -166,10 +170,6 @@ async function push(world: MicrosoftWorld, order: PushOrder): Promise<PushOutcom
     }
   }
   return { kind: 'sent', pushes: await deliverAll(world, copies) }
-}
-
-function deliverAll(world: MicrosoftWorld, parcels: readonly Parcel[]) {
-  return Promise.all(parcels.map((parcel) => world.postman.deliver(parcel)))
 }
 
 function readForgery(name: string | null): MicrosoftForgery | null | 'unknown' {

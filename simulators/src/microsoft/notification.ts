@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Mail } from '../accounts.ts'
 import type { FirstAttempt, Parcel } from '../postman.ts'
+import { isPaused } from './delivery.ts'
 import { etagOf } from './mail.ts'
 import { graphTime, type ResourceClass, type Subscription } from './subscription.ts'
 import { liveSubscriptions } from './subscriptions.ts'
@@ -50,37 +51,52 @@ export function changeParcels(
   )
   const byUrl = new Map<string, unknown[]>()
   for (const subscription of interested) {
+    const notice = changeNotice(subscription, change, forge)
+    if (isPaused(world, subscription)) {
+      const parcel = graphParcel(world, subscription.notificationUrl, { value: [notice] }, forge === null)
+      world.held.push({ subscriptionIds: [subscription.id], parcel, heldAt: world.now() })
+      continue
+    }
     const items = byUrl.get(subscription.notificationUrl) ?? []
-    items.push(changeNotice(subscription, change, forge))
+    items.push(notice)
     byUrl.set(subscription.notificationUrl, items)
   }
-  return [...byUrl].map(([url, value]) => graphParcel(url, JSON.stringify({ value }), forge === null))
+  return [...byUrl].map(([url, value]) => graphParcel(world, url, { value }, forge === null))
 }
 
+/** `subscriptionRemoved` and `missed` exist for Outlook only; the first ends the subscription (§2.5). */
 export function lifecycleParcels(world: MicrosoftWorld, account: string, event: LifecycleEvent): Parcel[] {
   return liveSubscriptions(world).flatMap((subscription) => {
     const url = subscription.lifecycleNotificationUrl
-    if (subscription.account !== account || url === null) return []
+    if (subscription.account !== account) return []
+    if (event !== 'reauthorizationRequired' && subscription.class === 'drive') return []
     const item = { ...commonItem(subscription), lifecycleEvent: event }
     if (event === 'subscriptionRemoved') world.subscriptions.delete(subscription.id)
-    return [graphParcel(url, JSON.stringify({ value: [item] }), true)]
+    return url === null ? [] : [graphParcel(world, url, { value: [item] }, true)]
   })
 }
 
-export function graphParcel(url: string, body: string, repeat: boolean): Parcel {
+/** @param body what is sent as JSON; a text goes out as it is */
+export function graphParcel(world: MicrosoftWorld, url: string, body: unknown, repeat: boolean): Parcel {
+  const [first, repeated] = world.faults.pushTimeoutsMs ?? [3_000, 10_000]
   return {
     url,
-    body,
+    body: typeof body === 'string' ? body : JSON.stringify(body),
     headers: async () => ({ 'content-type': 'application/json' }),
-    timeoutMs: (attempt) => (attempt === 1 ? 3_000 : 10_000),
+    timeoutMs: (attempt) => (attempt === 1 ? first : repeated),
     acknowledges: (status) => status >= 200 && status < 300,
     repeats: () => repeat,
+    attempted(attempt, status, latencyMs) {
+      // A connection that is refused at once is a failure, but not a slow answer.
+      const late = status === null && latencyMs >= (attempt === 1 ? first : repeated) - 5
+      world.endpoints.note(url, attempt, late)
+    },
   }
 }
 
 /** A body of the caller's own making, once, as Graph would send it. */
 export function sendRaw(world: MicrosoftWorld, url: string, body: string): Promise<FirstAttempt> {
-  return world.postman.deliver(graphParcel(url, body, false))
+  return world.postman.deliver(graphParcel(world, url, body, false))
 }
 
 const shapes: Record<ResourceClass, { path: string; type: string }> = {

@@ -20,6 +20,8 @@ export interface Subscription {
   latestSupportedTlsVersion: string
   reauthorizedAt: number | null
   renewedAt: number | null
+  /** When the access token of the last create, renewal or reauthorization is over. */
+  tokenExpiresAt: number
 }
 
 export type ResourceClass = 'message' | 'event' | 'contact' | 'drive'
@@ -131,6 +133,7 @@ export function readSubscription(
     latestSupportedTlsVersion: tls,
     reauthorizedAt: null,
     renewedAt: null,
+    tokenExpiresAt: token.expiresAt,
   }
   return { kind: 'read', subscription }
 }

@@ -6,8 +6,9 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { takeAnswer } from '../faults.ts'
 import { isLoopbackUrl } from '../options.ts'
-import { jsonBody } from '../server.ts'
+import { bearerOf, jsonBody } from '../server.ts'
 import type { HeldToken } from '../tokens.ts'
+import { releaseHeld } from './delivery.ts'
 import { callerOf, sendGraphError } from './graph.ts'
 import { shakeHands } from './handshake.ts'
 import {
@@ -21,6 +22,7 @@ import type { MicrosoftWorld } from './world.ts'
 
 const path = '/v1.0/subscriptions'
 const longestPerMailbox = 1_000
+const pageSize = 100
 const conflictWindowMs = 600_000
 type ById = { Params: { id: string } }
 
@@ -65,13 +67,18 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
       .send({ '@odata.context': context(world, '/$entity'), ...presentSubscription(created, clientId, true) })
   })
 
-  server.get(path, async (request, reply) => {
+  server.get<{ Querystring: { $skiptoken?: string } }>(path, async (request, reply) => {
     const caller = enter(world, request, reply)
     if (caller === null) return reply
-    const value = liveSubscriptions(world)
-      .filter((subscription) => subscription.account === caller.account)
-      .map((subscription) => presentSubscription(subscription, clientId, false))
-    return reply.send({ '@odata.context': context(world, ''), value })
+    const from = Math.max(Number.parseInt(request.query.$skiptoken ?? '0', 10) || 0, 0)
+    const mine = liveSubscriptions(world).filter((subscription) => subscription.account === caller.account)
+    const page = mine.slice(from, from + pageSize)
+    const next = from + pageSize < mine.length ? from + pageSize : null
+    return reply.send({
+      '@odata.context': context(world, ''),
+      value: page.map((subscription) => presentSubscription(subscription, clientId, false)),
+      ...(next === null ? {} : { '@odata.nextLink': `${world.origin}${path}?$skiptoken=${next}` }),
+    })
   })
 
   server.get<ById>(`${path}/:id`, async (request, reply) => {
@@ -117,6 +124,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     noteConflict(world, found.reauthorizedAt)
     found.expiresAt = expiresAt
     found.renewedAt = world.now()
+    refreshToken(world, request, found)
     return reply.send({
       '@odata.context': context(world, '/$entity'),
       ...presentSubscription(found, clientId, true),
@@ -128,6 +136,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     if (found === null) return reply
     noteConflict(world, found.renewedAt)
     found.reauthorizedAt = world.now()
+    refreshToken(world, request, found)
     return reply.code(204).send()
   })
 
@@ -142,6 +151,14 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
 
 export function liveSubscriptions(world: MicrosoftWorld): Subscription[] {
   return [...world.subscriptions.values()].filter((subscription) => subscription.expiresAt > world.now())
+}
+
+/** Renewing and reauthorizing both put the caller's token behind the subscription (protocols/microsoft.md §2.5). */
+function refreshToken(world: MicrosoftWorld, request: FastifyRequest, subscription: Subscription): void {
+  const token = world.tokens.findAccess(bearerOf(request) ?? '')
+  if (token.kind !== 'live') return
+  subscription.tokenExpiresAt = token.token.expiresAt
+  releaseHeld(world, subscription.id)
 }
 
 /** PATCH and reauthorize within ten minutes leave a subscription inconsistent: counted, so a test sees it. */

@@ -23,6 +23,8 @@ import { createPendingRequests, type Decision, type PendingRequests } from '../p
 import { createTokenStore, type TokenStore } from '../tokens.ts'
 import type { AdminConsentRequest } from './admin-consent.ts'
 import type { AuthorizationRequest } from './authorization.ts'
+import type { HeldParcel } from './delivery.ts'
+import { createEndpointStates, type EndpointStates } from './endpoint-state.ts'
 import type { Subscription } from './subscription.ts'
 
 /** Placeholder for the origin in a key's issuer, known only once the port is. */
@@ -54,6 +56,8 @@ export interface MicrosoftWorld {
   calendars: Map<string, Collection>
   downloads: Downloads
   subscriptions: Map<string, Subscription>
+  endpoints: EndpointStates
+  held: HeldParcel[]
 }
 
 export interface WorldParts {
@@ -68,6 +72,7 @@ export async function createMicrosoftWorld(
 ): Promise<MicrosoftWorld> {
   const { now, log, issuer } = parts
   const journal = createJournal()
+  const faults = noFaults('off')
   return {
     options,
     origin: '',
@@ -75,7 +80,7 @@ export async function createMicrosoftWorld(
     log,
     issuer,
     journal,
-    faults: noFaults('off'),
+    faults,
     postman: createPostman(journal, now, log),
     keys: await createKeyRing([templateIssuer, personalTenant]),
     codes: createCodeStore(() => issuer.mint('microsoft', 'authorization_code', '1.A'), now),
@@ -96,6 +101,8 @@ export async function createMicrosoftWorld(
     calendars: createCollections(microsoftAccounts),
     downloads: createDownloads(now),
     subscriptions: new Map(),
+    endpoints: createEndpointStates(faults, now),
+    held: [],
   }
 }
 
