@@ -11,6 +11,8 @@ export interface ConnectErrorFields {
   readonly message: string
   /** A fixed word of our own that some answers add: why an exchange failed. */
   readonly reason?: string | undefined
+  /** Of `several_connections`: ask for one of them. */
+  readonly connectionIds?: readonly string[] | undefined
   readonly cause?: unknown
 }
 
@@ -18,6 +20,7 @@ export class ConnectError extends Error {
   readonly status: number
   readonly error: string
   readonly reason: string | undefined
+  readonly connectionIds: readonly string[] | undefined
 
   constructor(fields: ConnectErrorFields) {
     super(fields.message, fields.cause === undefined ? undefined : { cause: fields.cause })
@@ -25,5 +28,6 @@ export class ConnectError extends Error {
     this.status = fields.status
     this.error = fields.error
     this.reason = fields.reason
+    this.connectionIds = fields.connectionIds
   }
 }

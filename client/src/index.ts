@@ -1,7 +1,7 @@
 /**
- * The typed client of the internal API, for services that use Flovify Connect and for our own BFF: one method for
- * each route. Every method throws a ConnectError for every answer that is not 2xx. Keeps no state and no session:
- * the person's session token is an argument.
+ * The typed client of the internal API as the holder of SERVICE_SECRET sees it, our BFF: one method for each route.
+ * Services with a credential of their own use `serviceClient`. Every method throws a ConnectError for every answer that
+ * is not 2xx. Keeps no state and no session: the person's session token is an argument.
  */
 import { type ClientOptions, requestJson, requestText, segment } from './request.ts'
 import type {
@@ -27,11 +27,11 @@ import type {
   SessionView,
   SigninLink,
   StartedFlow,
-  TokenView,
 } from './wire.ts'
 
 export { ConnectError } from './connect-error.ts'
 export type { ClientOptions } from './request.ts'
+export { type ServiceClient, serviceClient, type TokenOptions } from './service-client.ts'
 export {
   type SignatureOptions,
   type SignatureRefusal,
@@ -39,6 +39,7 @@ export {
   type SignedDelivery,
   verifySignature,
 } from './verify-signature.ts'
+export type { ConnectionChange, WatchOptions } from './watch-connections.ts'
 export type * from './wire.ts'
 
 export interface Items<T> {
@@ -64,12 +65,6 @@ export interface ConnectClient {
   completeConnection(request: FlowCompletion): Promise<CompletedFlow>
   connections(session: string): Promise<Items<ConnectionView>>
   disconnect(session: string, connectionId: string): Promise<void>
-  /**
-   * An access token for the provider's API, refreshed where needed: waits up to 20 s.
-   * @param minValidSeconds how long it should still be valid: 0 to 3000, 60 unless given
-   * @throws ConnectError 409 `reauth_required` with a reason, 503 `provider_unavailable`
-   */
-  token(connectionId: string, minValidSeconds?: number): Promise<TokenView>
 
   /** Newest first. */
   events(session: string, query?: EventQuery): Promise<Page<EventView>>
@@ -87,7 +82,6 @@ export interface ConnectClient {
 }
 
 const EXCHANGE_DEADLINE_MS = 30_000
-const TOKEN_DEADLINE_MS = 20_000
 
 /** @param options where Auth is and the service token; `fetch` and the deadline can be replaced */
 export function connectClient(options: ClientOptions): ConnectClient {
@@ -126,13 +120,6 @@ export function connectClient(options: ClientOptions): ConnectClient {
     completeConnection: (request) =>
       send('POST', '/internal/oauth/complete', request, { deadlineMs: EXCHANGE_DEADLINE_MS }),
     connections: (session) => get('/internal/connections', session),
-    token: async (id, minValidSeconds) =>
-      send(
-        'POST',
-        `/internal/connections/${segment(id)}/token`,
-        minValidSeconds === undefined ? {} : { min_valid_seconds: minValidSeconds },
-        { deadlineMs: TOKEN_DEADLINE_MS },
-      ),
     disconnect: async (session, id) => remove(`/internal/connections/${segment(id)}`, session),
 
     events: (session, query = {}) => get('/internal/events', session, { ...query }),

@@ -7,7 +7,7 @@ import { ConnectError } from './connect-error.ts'
 export interface ClientOptions {
   /** `AUTH_INTERNAL_URL`; a path prefix is kept. */
   readonly baseUrl: string
-  /** `SERVICE_SECRET`. */
+  /** The credential of a caller, `fcs_…`; of the BFF: `SERVICE_SECRET`. */
   readonly serviceToken: string
   readonly fetch?: typeof fetch
   /** For each call, body included. Default 10,000 ms. */
@@ -110,6 +110,9 @@ function refusal(answer: { status: number; text: string }): ConnectError {
     error: body.error,
     message: body.message,
     reason: typeof body.reason === 'string' ? body.reason : undefined,
+    connectionIds: Array.isArray(body.connection_ids)
+      ? body.connection_ids.filter((id) => typeof id === 'string')
+      : undefined,
   })
 }
 

@@ -77,12 +77,6 @@ const CALLS: [string, string | undefined, boolean, (client: ConnectClient) => Pr
     true,
     (c) => c.events(SESSION, { limit: 5, after: 'evt_a' }),
   ],
-  [
-    'POST /internal/connections/con_a/token',
-    '{"min_valid_seconds":300}',
-    false,
-    (c) => c.token('con_a', 300),
-  ],
   ['GET /internal/events/evt_a', undefined, true, (c) => c.event(SESSION, 'evt_a')],
   ['GET /internal/deliveries/dlv_a', undefined, true, (c) => c.delivery(SESSION, 'dlv_a')],
   ['GET /internal/destinations', undefined, true, (c) => c.destinations(SESSION)],

@@ -83,11 +83,13 @@ export async function openUpstream(): Promise<Upstream> {
   return upstream
 }
 
-/** A Google connection with the token `access-1`, valid for an hour. */
-export async function seedToken(world: World): Promise<string> {
+/** A Google connection with the token `access-1`, valid for an hour. @param of an earlier one, for the same user */
+export async function seedToken(world: Pick<World, 'db' | 'encryptionKey'>, of?: string): Promise<string> {
   const id = newId('con')
   const owner = await world.db.one<{ id: string }>(
-    sql`insert into auth.users (email) values (${`${id}@example.com`}) returning id::text id`,
+    of === undefined
+      ? sql`insert into auth.users (email) values (${`${id}@example.com`}) returning id::text id`
+      : sql`select owner_id id from auth.oauth_tokens where id = ${of}`,
   )
   const ownerId = owner?.id ?? ''
   const key = Buffer.from(world.encryptionKey, 'base64url')
