@@ -44,8 +44,8 @@ export async function seedSubscription(
       [connectionId, ownerId, ownerId, `${tenant}:${crypto.randomUUID()}`, email, tenant],
     )
     await client.query(
-      `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, channel_secret_hash, expires_at)
-       values ($1, $2, 'microsoft', 'mail', 'me/messages', 'active', $3, $4, now() + interval '6 days')`,
+      `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, channel_secret_hash, channel_key_id, expires_at)
+       values ($1, $2, 'microsoft', 'mail', 'me/messages', 'active', $3, $4, 'k0', now() + interval '6 days')`,
       [subscriptionId, connectionId, graphId, createHash('sha256').update(secret).digest()],
     )
     return {

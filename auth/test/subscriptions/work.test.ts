@@ -60,11 +60,12 @@ describe('creating subscriptions', () => {
       failure_code: string | null
       provider_subscription_id: string | null
       channel_secret_hash: Buffer | null
+      channel_key_id: string | null
       due_in: number | null
       attempts: number
       lease_id: string | null
     }>(sql`
-      select s.id, s.state, s.failure_code, s.provider_subscription_id, s.channel_secret_hash, r.attempts, r.lease_id,
+      select s.id, s.state, s.failure_code, s.provider_subscription_id, s.channel_secret_hash, s.channel_key_id, r.attempts, r.lease_id,
              extract(epoch from r.due_at - auth.clock())::float8 due_in
         from auth.subscriptions s join auth.subscription_renewals r on r.id = s.id order by s.created_at desc limit 1`)
   const failing = (failure: Failure) => {
@@ -88,6 +89,10 @@ describe('creating subscriptions', () => {
     expect(g.channelKeys.genuineRef(asked?.notificationUrl.slice(prefix.length) ?? '')).toBe(row?.id)
     expect(g.channelKeys.genuineChannelSecret(asked?.channelSecret.reveal() ?? '')).toBe(true)
     expect(row?.channel_secret_hash).toEqual(sha256(asked?.channelSecret.reveal() ?? ''))
+    // TV-05: a key that a live subscription was made with is not disabled
+    expect(row?.channel_key_id).toBe('k0')
+    expect(asked?.notificationUrl).toContain('.k0.')
+    expect(asked?.channelSecret.reveal()).toContain('.k0.')
     expect(asked?.accessToken.reveal()).toBe('access-1')
     expect(asked?.resource).toBe('me/messages')
     expect(await g.eventTypes()).toEqual([
