@@ -9,12 +9,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { openKeyRing } from '../../auth/src/vault/key-ring.ts'
-import { openVault } from '../../auth/src/vault/vault.ts'
 import { embedDatabase } from '../../local/src/database.ts'
 import type { FaultResult, Print } from './faults.ts'
+import { expireSome, findBroken, openRun, refreshedRows, rowsOn } from './rotation-rows.ts'
 import { openRotationWorld, type RotationWorld } from './rotation-world.ts'
-import { refreshTokenOf, seedTokens, tokenOf } from './seed-tokens.ts'
+import { seedTokens } from './seed-tokens.ts'
 import { startTokenLoad } from './token-load.ts'
 
 export interface RewrapFault {
@@ -140,6 +139,12 @@ export async function rewrapUnderLoad(fault: RewrapFault, print: Print): Promise
       `${sums.failed} of ${sums.reads} reads failed ${sums.failures.slice(0, 3).join('; ')}`,
     )
     expect(sums.perSecond >= fault.readsPerSecond * 0.95, `${sums.perSecond} reads a second were sent`)
+    const refreshed = world.refreshes()
+    const written = await refreshedRows(db)
+    expect(
+      written > 0 && refreshed >= written,
+      `${refreshed} refreshes met it, ${written} rows have what they brought`,
+    )
     const status = await world.admin(ring, 'keys', 'status')
     expect(/^k0 +disabled .*no rows$/m.test(status.output), 'keys status: k0 is disabled and has no rows')
     const broken = await findBroken(db, ring)
@@ -153,7 +158,7 @@ export async function rewrapUnderLoad(fault: RewrapFault, print: Print): Promise
         killedAfter: wrap.doneAtKill,
         killedWithNewDataKeysAfter: renewed.doneAtKill,
         rowsOnK0: left,
-        refreshesMeanwhile: world.refreshes(),
+        refreshesMeanwhile: refreshed,
         broken,
       },
     }
@@ -184,69 +189,4 @@ async function interrupted(
   phase('killed')
   await db.query('select 1')
   return { doneAtKill: (await openRun(db))?.done ?? -1, movedAtKill: await rowsOn(db, 'k1') }
-}
-
-async function openRun(db: pg.Pool): Promise<{ done: number; total: number } | undefined> {
-  const { rows } = await db.query<{ done: number; total: number }>(
-    'select done::int, total::int from auth.rewraps where ended_at is null',
-  )
-  return rows[0]
-}
-
-async function rowsOn(db: pg.Pool, keyId: string): Promise<number> {
-  const { rows } = await db.query<{ count: number }>(
-    "select count(*)::int count from auth.oauth_tokens where split_part(data_key, '.', 2) = $1 and data_key <> ''",
-    [keyId],
-  )
-  return rows[0]?.count ?? -1
-}
-
-/** Lets some tokens be nearly over, ever again: the next read, or the worker, refreshes them. */
-function expireSome(db: pg.Pool, ids: readonly string[], perSecond: number) {
-  let stopped = false
-  const running = (async () => {
-    while (!stopped) {
-      const some = Array.from({ length: perSecond }, () => ids[Math.floor(Math.random() * ids.length)])
-      await db.query(
-        `with over as (
-           update auth.oauth_tokens set expires_at = auth.clock() + interval '50 s' where id = any ($1::text[]) returning id
-         )
-         update auth.refreshes r set due_at = auth.clock() from over where r.id = over.id and r.lease_id is null`,
-        [some],
-      )
-      await sleep(1_000)
-    }
-  })()
-  return {
-    stop: async () => {
-      stopped = true
-      await running
-    },
-  }
-}
-
-/** Rows whose tokens do not open with the ring's second key alone, or are not the ones that were sealed. */
-async function findBroken(db: pg.Pool, ring: string): Promise<number> {
-  const k1 = Buffer.from(ring.split(':')[1] ?? '', 'base64url')
-  const vault = openVault(openKeyRing(new Map([['k1', k1]]), 'k1'))
-  const { rows } = await db.query<
-    Record<'id' | 'owner_id' | 'data_key' | 'access_token' | 'refresh_token', string>
-  >('select id, owner_id, data_key, access_token, refresh_token from auth.oauth_tokens')
-  return rows.filter((row) => {
-    try {
-      const context = {
-        purpose: 'oauth_tokens',
-        owner: row.owner_id,
-        row: row.id,
-        provider: 'google',
-      } as const
-      const key = vault.open(row.data_key, context)
-      return (
-        key.unseal('access_token', row.access_token).reveal() !== tokenOf(row.id) ||
-        key.unseal('refresh_token', row.refresh_token).reveal() !== refreshTokenOf(row.id)
-      )
-    } catch {
-      return true
-    }
-  }).length
 }

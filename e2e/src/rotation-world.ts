@@ -24,7 +24,7 @@ export interface RotationWorld {
   admin(ring: string | undefined, ...words: string[]): Promise<{ code: number | null; output: string }>
   /** Starts a command and leaves it running. */
   startAdmin(ring: string, ...words: string[]): ChildProcess
-  /** Token requests that the provider got. */
+  /** How many the provider answered with a token. */
   refreshes(): number
   close(): Promise<void>
 }
@@ -92,7 +92,7 @@ export async function openRotationWorld(databaseUrl: string, directory: string):
       const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
       return { code, output }
     },
-    refreshes: endpoint.requests,
+    refreshes: endpoint.answered,
     async close() {
       await Promise.all(children.map((child) => child?.stop()))
       await endpoint.close()
@@ -102,14 +102,14 @@ export async function openRotationWorld(databaseUrl: string, directory: string):
 
 /** A refresh of a seeded connection gets the same access token again, with an hour of life. */
 async function startTokenEndpoint() {
-  let requests = 0
+  let answered = 0
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const asked = new URLSearchParams(Buffer.concat(chunks).toString('utf8')).get('refresh_token') ?? ''
-    const id = asked.split(' ').at(-1) ?? ''
-    requests += 1
+    const id = asked.slice(refreshTokenOf('').length)
     const known = asked === refreshTokenOf(id)
+    if (known) answered += 1
     response.writeHead(known ? 200 : 400, { 'content-type': 'application/json' })
     response.end(
       JSON.stringify(
@@ -122,7 +122,7 @@ async function startTokenEndpoint() {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    requests: () => requests,
+    answered: () => answered,
     close: () =>
       new Promise<void>((resolve) => {
         server.closeAllConnections()

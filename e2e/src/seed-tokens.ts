@@ -18,8 +18,8 @@ export interface TokenSeed {
   readonly validSeconds?: number
 }
 
-export const tokenOf = (connectionId: string): string => `access token of ${connectionId}`
-export const refreshTokenOf = (connectionId: string): string => `refresh token of ${connectionId}`
+export const tokenOf = (connectionId: string): string => `access-token-of-${connectionId}`
+export const refreshTokenOf = (connectionId: string): string => `refresh-token-of-${connectionId}`
 
 const BATCH = 1_000
 
