@@ -114,12 +114,16 @@ function rowFault(value: unknown): RowFault | undefined {
 
 function adminRule(value: unknown): AdminRule | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { scopes = null, code = 90094, at = 'callback' } = { ...value } as Record<string, unknown>
+  const given = { ...value } as Record<string, unknown>
+  const { scopes = null, code = 90094, at = 'callback', error = 'consent_required' } = given
+  if (error !== 'consent_required' && error !== 'access_denied' && error !== 'interaction_required') {
+    return undefined
+  }
   if (code !== 65001 && code !== 90008 && code !== 90094 && code !== 90095) return undefined
   if (at !== 'callback' && at !== 'page' && at !== 'token') return undefined
-  if (scopes === null) return { scopes, code, at }
+  if (scopes === null) return { scopes, code, at, error }
   const names = list(scopes)
-  return names === undefined ? undefined : { scopes: names, code, at }
+  return names === undefined ? undefined : { scopes: names, code, at, error }
 }
 
 const overrideNames = ['nonce', 'aud', 'iss', 'exp', 'sub', 'alg', 'kid', 'foreignKey']

@@ -40,6 +40,8 @@ export interface AdminRule {
   code: 65001 | 90008 | 90094 | 90095
   /** Where the refusal is told: to the redirect URI, on Microsoft's own page, or by the token endpoint. */
   at: 'callback' | 'page' | 'token'
+  /** What the callback says: the document does not settle it (protocols/microsoft.md §1.2, §1.3). */
+  error: 'consent_required' | 'access_denied' | 'interaction_required'
 }
 
 export interface Faults {

@@ -57,6 +57,8 @@ test('an API answers the live token, and 401 with a challenge to an expired, unk
     const refused = await call(url, withBearer(bearer))
     expect(refused.status).toBe(401)
     expect(refused.headers.get('www-authenticate')).toContain('error="invalid_token"')
+    const date = refused.json.error.innerError?.date
+    if (date !== undefined) expect(Date.parse(`${date}Z`)).toBeGreaterThan(Date.now() + 80_000_000)
   }
   expect((await call(userinfo)).status).toBe(401)
 })
@@ -80,6 +82,10 @@ test('a download is a redirect to an address that needs no token, or wherever th
   expect(redirected.status).toBe(302)
   const location = redirected.headers.get('location') ?? ''
   expect((await call(location)).text).toBe(content)
+  expect((await call(`${location}x`)).status).toBe(404)
+  await control(simulators).post('/clock', { advanceMs: 3_600_000 })
+  expect((await call(location)).status).toBe(404)
+  await control(simulators).post('/clock', { offsetMs: 0 })
   await control(simulators).post('/faults', { provider: 'microsoft', redirectTo: 'http://169.254.169.254/' })
   const elsewhere = await ms(`/v1.0/me/drive/items/${id}/content`)
   expect(elsewhere.headers.get('location')).toBe('http://169.254.169.254/')

@@ -207,3 +207,14 @@ test('an envelope of the tester goes out with a good token', async () => {
   expect(receiver.received[0]?.body).toBe('{"message":')
   expect(decodeJwt(bearerAt(0)).aud).toBe(pubsub.audience)
 })
+
+test('a watch ends after seven days of the simulated clock', async () => {
+  await watched()
+  const arrive = async () =>
+    (await control(simulators).post('/message', { provider: 'google', account: gita })).json.pushes.length
+  expect(await arrive()).toBe(1)
+  await control(simulators).post('/clock', { advanceMs: 7 * 86_400_000 })
+  expect(await arrive()).toBe(0)
+  await control(simulators).post('/clock', { offsetMs: 0 })
+  expect(await arrive()).toBe(1)
+})

@@ -210,6 +210,10 @@ test('a person of a tenant that asks for approval is refused until an administra
   expect((await consent(simulators, authUrl, adele)).parameters.get('code')).toBeTruthy()
   const foreign = await consent(simulators, authUrl, 'carla@fabrikam.test')
   expect(foreign.parameters.get('error')).toBe('consent_required')
+  await faults('microsoft', { requireAdmin: { error: 'access_denied', code: 90095 } })
+  const denied = await consent(simulators, authUrl, 'carla@fabrikam.test')
+  expect(denied.parameters.get('error')).toBe('access_denied')
+  expect(denied.parameters.get('error_description')).toMatch(/^AADSTS90095: /)
 })
 
 test('the approval can also be missing on the page and at the token endpoint, there as AADSTS65001', async () => {

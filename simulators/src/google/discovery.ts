@@ -11,6 +11,7 @@ export function serveDiscovery(server: FastifyInstance, world: GoogleWorld): voi
       issuer: origin,
       authorization_endpoint: `${origin}/o/oauth2/v2/auth`,
       token_endpoint: `${origin}/token`,
+      userinfo_endpoint: `${origin}/v1/userinfo`,
       revocation_endpoint: `${origin}/revoke`,
       jwks_uri: `${origin}/oauth2/v3/certs`,
       response_types_supported: ['code'],

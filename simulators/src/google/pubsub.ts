@@ -59,7 +59,7 @@ export function createPushTokens(world: GoogleWorld): PushTokens {
   return {
     async current() {
       const kid = world.keys.published()[0]?.kid ?? ''
-      if (cached === null || cached.kid !== kid || world.now() - cached.signedAt > tokenReuseMs) {
+      if (cached === null || cached.kid !== kid || Math.abs(world.now() - cached.signedAt) > tokenReuseMs) {
         cached = { token: await signPushToken(world, null), signedAt: world.now(), kid }
       }
       return cached.token

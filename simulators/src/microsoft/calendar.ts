@@ -27,7 +27,14 @@ export function serveCalendar(server: FastifyInstance, world: MicrosoftWorld): v
     if (caller === null) return reply
     const item = collectionOf(world.calendars, caller.account).items.get(request.params.id)
     if (item !== undefined && !item.removed) return reply.send(present(item))
-    return sendGraphError(request, reply, 404, 'ErrorItemNotFound', 'The specified object was not found.')
+    return sendGraphError(
+      world,
+      request,
+      reply,
+      404,
+      'ErrorItemNotFound',
+      'The specified object was not found.',
+    )
   })
 
   server.get<{ Querystring: Record<string, string | undefined> }>(deltaPath, async (request, reply) => {
@@ -36,11 +43,11 @@ export function serveCalendar(server: FastifyInstance, world: MicrosoftWorld): v
     const { $deltatoken: token, startDateTime, endDateTime } = request.query
     if (token === undefined && (startDateTime === undefined || endDateTime === undefined)) {
       const message = 'This request requires a time window specified by startDateTime and endDateTime.'
-      return sendGraphError(request, reply, 400, 'ErrorInvalidParameter', message)
+      return sendGraphError(world, request, reply, 400, 'ErrorInvalidParameter', message)
     }
     if (token !== undefined && (world.faults.historyExpired || !/^\d+$/.test(token))) {
       reply.header('location', `${world.origin}${deltaPath}`)
-      return sendGraphError(request, reply, 410, 'syncStateNotFound', 'The sync state is not found.')
+      return sendGraphError(world, request, reply, 410, 'syncStateNotFound', 'The sync state is not found.')
     }
     const calendar = collectionOf(world.calendars, caller.account)
     return reply.send({
@@ -58,7 +65,7 @@ function enter(world: MicrosoftWorld, request: FastifyRequest, reply: FastifyRep
   if (caller === null) return null
   const names = ['Calendars.Read', 'Calendars.ReadWrite']
   if (names.some((name) => includesScope(caller.scopes, name))) return caller
-  sendGraphError(request, reply, 403, 'ErrorAccessDenied', 'Access is denied.')
+  sendGraphError(world, request, reply, 403, 'ErrorAccessDenied', 'Access is denied.')
   return null
 }
 

@@ -59,7 +59,7 @@ export function adminRefusal(
   )
   const failure = blocked ? findFailure(`AADSTS${rule.code}`) : null
   if (failure === null || at === 'token') return failure
-  return { ...failure, error: 'consent_required', suberror: undefined }
+  return { ...failure, error: rule.error, suberror: undefined }
 }
 
 function tenantCovers(world: MicrosoftWorld, account: string, scope: string): boolean {

@@ -22,7 +22,7 @@ export function serveDrive(server: FastifyInstance, world: MicrosoftWorld): void
     const link = (value: string | number) => `${world.origin}${deltaPath}?token=${value}`
     if (token !== undefined && token !== 'latest' && (world.faults.historyExpired || !/^\d+$/.test(token))) {
       reply.header('location', `${world.origin}${deltaPath}`)
-      return sendGraphError(request, reply, 410, 'resyncChangesApplyDifferences', 'Resync required.')
+      return sendGraphError(world, request, reply, 410, 'resyncChangesApplyDifferences', 'Resync required.')
     }
     const since = token === 'latest' ? drive.version : Number(token ?? 0)
     const changed = changedSince(drive, since)
@@ -59,7 +59,7 @@ async function findItem(
   if (caller === null) return null
   const item = collectionOf(world.drives, caller.account).items.get(request.params.id)
   if (item !== undefined && !item.removed) return item
-  sendGraphError(request, reply, 404, 'itemNotFound', 'The resource could not be found.')
+  sendGraphError(world, request, reply, 404, 'itemNotFound', 'The resource could not be found.')
   return null
 }
 
@@ -68,7 +68,7 @@ function enter(world: MicrosoftWorld, request: FastifyRequest, reply: FastifyRep
   if (caller === null) return null
   const names = ['Files.Read', 'Files.Read.All', 'Files.ReadWrite', 'Files.ReadWrite.All']
   if (names.some((name) => includesScope(caller.scopes, name))) return caller
-  sendGraphError(request, reply, 403, 'accessDenied', 'Access denied')
+  sendGraphError(world, request, reply, 403, 'accessDenied', 'Access denied')
   return null
 }
 

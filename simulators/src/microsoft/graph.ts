@@ -36,11 +36,12 @@ export function callerOf(
     'www-authenticate',
     `Bearer realm="", authorization_uri="${authorizationUri}", error="invalid_token"`,
   )
-  sendGraphError(request, reply, 401, 'InvalidAuthenticationToken', message)
+  sendGraphError(world, request, reply, 401, 'InvalidAuthenticationToken', message)
   return null
 }
 
 export function sendGraphError(
+  world: MicrosoftWorld,
   request: FastifyRequest,
   reply: FastifyReply,
   status: number,
@@ -50,7 +51,7 @@ export function sendGraphError(
   const requestId = randomUUID()
   const sent = request.headers['client-request-id']
   const clientRequestId = typeof sent === 'string' ? sent : requestId
-  const date = new Date().toISOString().slice(0, 19)
+  const date = new Date(world.now()).toISOString().slice(0, 19)
   return reply
     .code(status)
     .header('request-id', requestId)

@@ -27,7 +27,7 @@ export function serveMail(server: FastifyInstance, world: MicrosoftWorld): void 
   server.get<{ Querystring: { $top?: string } }>('/v1.0/me/messages', async (request, reply) => {
     const caller = callerOf(world, request, reply)
     if (caller === null) return reply
-    if (!mayRead(caller)) return sendGraphError(request, reply, 403, 'ErrorAccessDenied', denied)
+    if (!mayRead(caller)) return sendGraphError(world, request, reply, 403, 'ErrorAccessDenied', denied)
     const top = Math.min(Math.max(Number.parseInt(request.query.$top ?? '10', 10) || 10, 1), 1000)
     const newest = [...mailboxOf(world, caller.account).mails].reverse().slice(0, top)
     return reply.send({
@@ -40,11 +40,11 @@ export function serveMail(server: FastifyInstance, world: MicrosoftWorld): void 
     const caller = callerOf(world, request, reply)
     if (caller === null) return reply
     if (!includesScope(caller.scopes, 'Mail.Send')) {
-      return sendGraphError(request, reply, 403, 'ErrorAccessDenied', denied)
+      return sendGraphError(world, request, reply, 403, 'ErrorAccessDenied', denied)
     }
     const body = jsonBody(request)
     if (typeof body?.message !== 'object') {
-      return sendGraphError(request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
+      return sendGraphError(world, request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
     }
     return reply.code(202).send()
   })
@@ -52,10 +52,11 @@ export function serveMail(server: FastifyInstance, world: MicrosoftWorld): void 
   server.get<{ Params: { id: string } }>('/v1.0/me/messages/:id', async (request, reply) => {
     const caller = callerOf(world, request, reply)
     if (caller === null) return reply
-    if (!mayRead(caller)) return sendGraphError(request, reply, 403, 'ErrorAccessDenied', denied)
+    if (!mayRead(caller)) return sendGraphError(world, request, reply, 403, 'ErrorAccessDenied', denied)
     const mail = mailboxOf(world, caller.account).mails.find((one) => one.id === request.params.id)
     if (mail === undefined) {
       return sendGraphError(
+        world,
         request,
         reply,
         404,

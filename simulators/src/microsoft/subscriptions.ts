@@ -36,10 +36,10 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     if (caller === null) return reply
     const body = jsonBody(request)
     if (body === null)
-      return sendGraphError(request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
+      return sendGraphError(world, request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
     const reading = readSubscription(body, caller, world.now())
     if (reading.kind === 'refused')
-      return sendGraphError(request, reply, reading.status, reading.code, reading.message)
+      return sendGraphError(world, request, reply, reading.status, reading.code, reading.message)
     const { subscription } = reading
     const mine = liveSubscriptions(world).filter((other) => other.account === caller.account)
     const same = mine.find(
@@ -47,18 +47,18 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     )
     if (same !== undefined && !world.faults.duplicateSubscriptions) {
       const message = `Subscription Id <${same.id}> already exists for the requested combination`
-      return sendGraphError(request, reply, 409, 'Conflict', message)
+      return sendGraphError(world, request, reply, 409, 'Conflict', message)
     }
     if (mine.length >= longestPerMailbox) {
       const message = `Subscription limit of ${longestPerMailbox} for the mailbox reached.`
-      return sendGraphError(request, reply, 403, 'Forbidden', message)
+      return sendGraphError(world, request, reply, 403, 'Forbidden', message)
     }
     const refusal = await validateUrls(
       world,
       subscription.notificationUrl,
       subscription.lifecycleNotificationUrl,
     )
-    if (refusal !== null) return sendGraphError(request, reply, 400, 'InvalidRequest', refusal)
+    if (refusal !== null) return sendGraphError(world, request, reply, 400, 'InvalidRequest', refusal)
     const created: Subscription = { ...subscription, id: randomUUID() }
     world.subscriptions.set(created.id, created)
     world.log(`microsoft: subscription ${created.id} created`)
@@ -95,21 +95,22 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     if (found === null) return reply
     const body = jsonBody(request)
     if (body === null)
-      return sendGraphError(request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
+      return sendGraphError(world, request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
     const { expirationDateTime, notificationUrl } = body
     if (expirationDateTime === undefined && notificationUrl === undefined) {
-      return sendGraphError(request, reply, 400, 'InvalidRequest', 'Nothing to update.')
+      return sendGraphError(world, request, reply, 400, 'InvalidRequest', 'Nothing to update.')
     }
     let expiresAt = found.expiresAt
     if (expirationDateTime !== undefined) {
       const expiry = readExpiry(expirationDateTime, longestMinutesOf(found), world.now())
       if (expiry.kind === 'refused')
-        return sendGraphError(request, reply, expiry.status, expiry.code, expiry.message)
+        return sendGraphError(world, request, reply, expiry.status, expiry.code, expiry.message)
       expiresAt = expiry.at
     }
     if (notificationUrl !== undefined && notificationUrl !== found.notificationUrl) {
       if (typeof notificationUrl !== 'string' || !isLoopbackUrl(notificationUrl)) {
         return sendGraphError(
+          world,
           request,
           reply,
           400,
@@ -118,7 +119,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
         )
       }
       const refusal = await validateUrls(world, notificationUrl, null)
-      if (refusal !== null) return sendGraphError(request, reply, 400, 'InvalidRequest', refusal)
+      if (refusal !== null) return sendGraphError(world, request, reply, 400, 'InvalidRequest', refusal)
       found.notificationUrl = notificationUrl
     }
     noteConflict(world, found.reauthorizedAt)
@@ -187,7 +188,7 @@ function own(
     (subscription) => subscription.id === id && subscription.account === caller.account,
   )
   if (found === undefined)
-    sendGraphError(request, reply, 404, 'ResourceNotFound', 'The object was not found.')
+    sendGraphError(world, request, reply, 404, 'ResourceNotFound', 'The object was not found.')
   return found ?? null
 }
 
