@@ -10,6 +10,8 @@ import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
 import { openFailureReport } from './connections/refresh-failure.ts'
 import { openRefreshLimits } from './connections/refresh-limits.ts'
+import { openRefreshPace } from './connections/refresh-pace.ts'
+import { plantPaces } from './connections/refresh-pace-store.ts'
 import { callerOfSession } from './connections/sessions.ts'
 import { openTokenReader } from './connections/token-read.ts'
 import { closePools, openPools, type Pools } from './db/pools.ts'
@@ -95,6 +97,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
 
   const chores = choreTable(pools.work)
   await plantChores(pools.work, Object.keys(chores))
+  await plantPaces(pools.work, [...providers.keys()])
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
   const touch = openTouch({ db: pools.work, monotonicMs, log })
   const random = Math.random
@@ -103,8 +106,9 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     vault,
     ledger,
     provider,
-    limits: openRefreshLimits({ monotonicMs, random }),
-    report: openFailureReport({ log, monotonicMs }),
+    limits: openRefreshLimits({ monotonicMs }),
+    pace: openRefreshPace({ db: pools.work, log, monotonicMs, random }),
+    report: openFailureReport({ db: pools.work, log, monotonicMs }),
     metrics,
     log,
     random,

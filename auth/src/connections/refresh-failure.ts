@@ -9,8 +9,11 @@
  * State, audit, event and due row change in one transaction. Never asks a provider.
  */
 import type { Failure } from '@flovify/providers'
+import type { Db } from '../db/sql.ts'
 import type { Log } from '../platform/log.ts'
 import type { HeldRefresh, RefreshNeeds, RefreshResult } from './refresh.ts'
+import type { RefreshTurn } from './refresh-pace.ts'
+import { raiseAlarm } from './refresh-pace-store.ts'
 import { retryInSeconds } from './refresh-schedule.ts'
 import { deferRefresh, releaseRefresh, type TokensToRefresh, unscheduleRefresh } from './refresh-store.ts'
 import { lockConnection } from './store.ts'
@@ -21,24 +24,25 @@ export async function settleFailure(
   held: HeldRefresh,
   row: TokensToRefresh,
   failure: Failure,
+  turn: RefreshTurn,
 ): Promise<RefreshResult> {
   needs.metrics.refreshFailures(row.provider, failure.class)
   const inSeconds = retryInSeconds(failure, row.attempts + 1, needs.random())
   switch (failure.class) {
     case 'permanent':
     case 'needs_user':
-      needs.limits.answered(row.provider)
+      await needs.pace.answered(row.provider, turn, false)
       return settleEnding(needs, held, row, { to: 'reauth_required', reason: reasonOf(failure) })
     case 'needs_admin':
-      needs.limits.answered(row.provider)
+      await needs.pace.answered(row.provider, turn, false)
       return settleEnding(needs, held, row, { to: 'admin_required', reason: reasonOf(failure), inSeconds })
     case 'our_configuration':
-      needs.limits.answered(row.provider)
-      needs.report.ourConfiguration(row.provider, reasonOf(failure))
+      await needs.pace.answered(row.provider, turn, false)
+      await needs.report.ourConfiguration(row.provider, failure)
       break
     case 'transient':
     case 'throttled':
-      needs.limits.failed(row.provider, failure)
+      await needs.pace.failed(row.provider, turn, failure)
       needs.report.notNow(row.provider, failure.class, reasonOf(failure))
       break
     default:
@@ -78,41 +82,41 @@ export async function settleEnding(
 const reasonOf = (failure: Failure): string =>
   /^[A-Za-z0-9_.:-]{1,64}$/.test(failure.code) ? failure.code : 'provider_error'
 
-/** Tells the operator what concerns all connections of a provider: once in a while, not once a connection. */
+/** Tells the operator what concerns all connections of a provider: not once for each of them. */
 export interface FailureReport {
-  ourConfiguration(provider: string, code: string): void
+  /** Once for each cause, over all processes, until it is repaired (refresh-pace-store.ts). */
+  ourConfiguration(provider: string, failure: Failure): Promise<void>
+  /** Once in half a minute. */
   notNow(provider: string, failureClass: 'transient' | 'throttled', code: string): void
 }
 
-const CONFIGURATION_QUIET_MS = 600_000
 const NOT_NOW_QUIET_MS = 30_000
 
 export function openFailureReport(needs: {
+  readonly db: Db
   readonly log: Log
   readonly monotonicMs: () => number
 }): FailureReport {
   const last = new Map<string, number>()
-  const isTime = (key: string, quietMs: number): boolean => {
-    const now = needs.monotonicMs()
-    const before = last.get(key)
-    if (before !== undefined && now - before < quietMs) return false
-    last.set(key, now)
-    return true
-  }
   return {
-    ourConfiguration(provider, code) {
-      if (isTime(`${provider} configuration`, CONFIGURATION_QUIET_MS))
+    async ourConfiguration(provider, failure) {
+      const code = reasonOf(failure)
+      if (await raiseAlarm(needs.db, provider, code))
         needs.log.error(
           { provider, code },
-          'the provider refuses our own credentials or request: no token of it can be refreshed; correct the configuration',
+          'alarm: the provider refuses our own credentials or request; its connections stay as they are: correct the configuration',
         )
     },
     notNow(provider, failureClass, code) {
-      if (isTime(`${provider} ${failureClass}`, NOT_NOW_QUIET_MS))
-        needs.log.warn(
-          { provider, class: failureClass, code },
-          'refreshes fail at this provider; they are tried again',
-        )
+      const now = needs.monotonicMs()
+      const key = `${provider} ${failureClass}`
+      const before = last.get(key)
+      if (before !== undefined && now - before < NOT_NOW_QUIET_MS) return
+      last.set(key, now)
+      needs.log.warn(
+        { provider, class: failureClass, code },
+        'refreshes fail at this provider; they are tried again',
+      )
     },
   }
 }

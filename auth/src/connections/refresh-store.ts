@@ -2,12 +2,13 @@
  * The due rows `auth.refreshes`: when a connection is refreshed next, and who holds the one lease of doing it. A worker
  * claims rows that are due; a reader that cannot wait takes the lease of one row. Never reads a plain token.
  */
-import type { Db } from '../db/sql.ts'
+import type { Database, Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { Lease } from '../work/work.ts'
+import { DOWN_AFTER, pace, type TakenTurn } from './refresh-pace-store.ts'
 import type { ConnectionStatus } from './transition.ts'
 
-export interface ClaimedRefresh {
+export interface ClaimedRefresh extends TakenTurn {
   readonly id: string
   readonly provider: string
   readonly lease_id: string
@@ -41,24 +42,66 @@ export const scheduleRefresh = (
 export const unscheduleRefresh = (tx: Db, connectionId: string) =>
   tx.rows(sql`delete from auth.refreshes where id = ${connectionId}`)
 
-/** @param room how many rows of each provider may be claimed */
+/** As far ahead as workers take turns: whoever comes after them, a reader, waits no longer than this for its own. */
+const AHEAD_SECONDS = 0.25
+
+/**
+ * Takes due rows, each with a turn to begin. Two statements in one transaction: the second needs a snapshot taken after
+ * the locks of the first, or it would hand out turns that another process has taken.
+ * @param room how many rows of each provider may be claimed
+ */
 export const claimRefreshes = (
-  db: Db,
+  db: Database,
   lease: Lease,
   room: { readonly providers: readonly string[]; readonly limits: readonly number[] },
 ) =>
-  db.rows<ClaimedRefresh>(sql`
+  db.transaction(async (tx) => {
+    const open = await tx.rows<{ provider: string }>(sql`
+      select p.provider from auth.refresh_pace p
+       where p.provider = any(${room.providers}::text[]) and ${pace.heldSeconds} = 0
+         and ${pace.freeAt} < auth.clock() + make_interval(secs => ${AHEAD_SECONDS})
+         and exists (select from auth.refreshes r
+                      where r.provider = p.provider and r.due_at <= auth.clock()
+                        and (r.lease_until is null or r.lease_until < auth.clock()))
+       order by p.provider for update of p`)
+    const providers = open.map(({ provider }) => provider)
+    return providers.length === 0 ? [] : takeDueRefreshes(tx, lease, room, providers)
+  })
+
+const takeDueRefreshes = (
+  tx: Db,
+  lease: Lease,
+  room: { readonly providers: readonly string[]; readonly limits: readonly number[] },
+  locked: readonly string[],
+) =>
+  tx.rows<ClaimedRefresh>(sql`
+    with turns as materialized (
+      select p.provider, ${pace.freeAt} free_at, ${pace.step} step, p.failures, ${pace.alarmed} alarmed,
+             least(room.most, case when p.failures >= ${DOWN_AFTER}::int then 1 else ceil(
+               extract(epoch from auth.clock() + make_interval(secs => ${AHEAD_SECONDS}) - ${pace.freeAt}) * p.per_second / 1.25)
+             end)::int most
+        from auth.refresh_pace p
+        join unnest(${room.providers}::text[], ${room.limits}::int[]) room (provider, most) using (provider)
+       where p.provider = any(${locked}::text[])
+    ), due as materialized (
+      select d.id, t.provider, t.failures, t.alarmed, t.step,
+             t.free_at + t.step * (row_number() over (partition by t.provider order by d.due_at, d.id) - 1) starts_at
+        from turns t
+       cross join lateral (
+         select id, due_at from auth.refreshes
+          where provider = t.provider and due_at <= auth.clock() and (lease_until is null or lease_until < auth.clock())
+          order by due_at limit t.most for update skip locked) d
+    ), paced as (
+      update auth.refresh_pace p
+         set next_at = taken.last + taken.step, held_until = ${pace.heldAfter}
+        from (select provider, max(starts_at) as last, max(step) as step from due group by provider) taken
+       where p.provider = taken.provider
+    )
     update auth.refreshes r
        set lease_until = auth.clock() + make_interval(secs => ${lease.seconds}), lease_id = ${lease.id}, claims = r.claims + 1
-      from (select due.id
-              from unnest(${room.providers}::text[], ${room.limits}::int[]) room (provider, most)
-             cross join lateral (
-               select id from auth.refreshes
-                where provider = room.provider and due_at <= auth.clock()
-                  and (lease_until is null or lease_until < auth.clock())
-                order by due_at limit room.most for update skip locked) due) claimed
-     where r.id = claimed.id
-    returning r.id, r.provider, r.lease_id, r.claims`)
+      from due where r.id = due.id
+    returning r.id, r.provider, r.lease_id, r.claims,
+              extract(epoch from due.starts_at - auth.clock())::float8 in_seconds, due.failures, due.alarmed`)
 
 /**
  * Takes the lease of one connection for a reader: if nobody holds it, the tokens are those that the reader saw, and the

@@ -17,7 +17,8 @@ import type { Metrics } from '../platform/metrics.ts'
 import { type SealingKey, type Vault, VaultIntegrityError } from '../vault/vault.ts'
 import { words } from './complete.ts'
 import { type FailureReport, settleEnding, settleFailure } from './refresh-failure.ts'
-import type { RefreshLimits, RefreshSlot } from './refresh-limits.ts'
+import type { RefreshLimits } from './refresh-limits.ts'
+import type { RefreshPace, RefreshTurn } from './refresh-pace.ts'
 import {
   deferRefresh,
   findToRefresh,
@@ -35,6 +36,7 @@ export interface RefreshNeeds {
   readonly ledger: Pick<Ledger, 'record'>
   readonly provider: (id: string) => Provider | undefined
   readonly limits: RefreshLimits
+  readonly pace: RefreshPace
   readonly report: FailureReport
   readonly metrics: Metrics
   readonly log: Log
@@ -57,11 +59,11 @@ export const REFRESH_LEASE_SECONDS = 30
 const LATEST_BEGIN_MS = REFRESH_LEASE_SECONDS * 1000 - REFRESH_MS - 5_000
 const NO_SCOPES_OF_AN_API: ReadonlySet<string> = new Set(['openid', 'offline_access'])
 
-/** @param slot is begun here and ended by the caller */
+/** @param turn of the claim; a reader has none yet */
 export async function refresh(
   needs: RefreshNeeds,
   held: HeldRefresh,
-  slot: RefreshSlot,
+  turn?: RefreshTurn,
   outer?: AbortSignal,
 ): Promise<RefreshResult> {
   const row = await findToRefresh(needs.db, held)
@@ -76,22 +78,21 @@ export async function refresh(
     return row.left_seconds > 0
       ? later(needs, held, row.left_seconds)
       : settleEnding(needs, held, row, { to: 'reauth_required', reason: 'no_refresh_token' })
-  if (needs.monotonicMs() - held.leasedMs > LATEST_BEGIN_MS) {
+  const begun = await needs.pace.begin(row.provider, turn, outer)
+  if (begun.kind === 'later' || needs.monotonicMs() - held.leasedMs > LATEST_BEGIN_MS) {
     await releaseRefresh(needs.db, held)
-    return { kind: 'later', inSeconds: 1 }
+    return begun.kind === 'later' ? begun : { kind: 'later', inSeconds: 1 }
   }
-  slot.begin()
   const outcome = await ask(needs, provider, row, opened.refreshToken, outer)
-  slot.end()
   // the lease is lost or the process ends: whoever has the row next decides
   if (outcome === undefined) return { kind: 'later', inSeconds: 1 }
   if (outcome.kind === 'failed') {
     needs.metrics.refreshes(row.provider, 'failed')
-    return settleFailure(needs, held, row, outcome.failure)
+    return settleFailure(needs, held, row, outcome.failure, begun.turn)
   }
-  needs.limits.answered(row.provider)
   needs.metrics.refreshes(row.provider, 'succeeded')
   await writeRefreshed(needs, held, row, opened.key, outcome.tokens)
+  await needs.pace.answered(row.provider, begun.turn, true)
   return { kind: 'changed' }
 }
 

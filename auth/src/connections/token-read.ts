@@ -48,7 +48,7 @@ export interface TokenCaller {
 const WATCH_MS = 12_000
 const FIRST_POLL_MS = 25
 const SLOWEST_POLL_MS = 250
-const ADMIT_MS = 5_000
+const ADMIT_MS = 4_000
 
 export function openTokenReader(needs: RefreshNeeds): TokenReader {
   const shared = new Map<string, Promise<RefreshResult>>()
@@ -100,20 +100,20 @@ type Stale = Extract<TokenOutcome, { kind: 'expired' }>
 async function renew(needs: RefreshNeeds, connectionId: string, stale: Stale): Promise<RefreshResult> {
   const until = needs.monotonicMs() + WATCH_MS
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(SLOWEST_POLL_MS, pollMs * 2)) {
-    const heldSeconds = needs.limits.heldSeconds(stale.provider)
+    const heldSeconds = await needs.pace.heldSeconds(stale.provider)
     if (heldSeconds > 0) return { kind: 'later', inSeconds: heldSeconds }
     const held = { id: connectionId, lease_id: randomUUID(), leasedMs: needs.monotonicMs() }
     const wanted = { id: connectionId, version: stale.version, leaseId: held.lease_id }
     if (await takeRefresh(needs.db, { ...wanted, seconds: REFRESH_LEASE_SECONDS })) {
-      const slot = await needs.limits.admit(stale.provider, ADMIT_MS)
-      if (slot === undefined) {
+      const place = await needs.limits.admit(stale.provider, ADMIT_MS)
+      if (place === undefined) {
         await releaseRefresh(needs.db, held)
-        return { kind: 'later', inSeconds: Math.max(1, needs.limits.heldSeconds(stale.provider)) }
+        return { kind: 'later', inSeconds: 1 }
       }
       try {
-        return await refresh(needs, held, slot)
+        return await refresh(needs, held)
       } finally {
-        slot.end()
+        place.end()
       }
     }
     const state = await findRefreshState(needs.db, connectionId)

@@ -3,11 +3,9 @@ import type { Failure, Provider, RefreshOutcome, TokenRefresh } from '@flovify/p
 import { Secret } from '@flovify/providers'
 import type { RefreshNeeds } from '../../src/connections/refresh.ts'
 import { openFailureReport } from '../../src/connections/refresh-failure.ts'
-import {
-  openRefreshLimits,
-  REFRESH_LIMITS,
-  type RefreshLimitOptions,
-} from '../../src/connections/refresh-limits.ts'
+import { openRefreshLimits } from '../../src/connections/refresh-limits.ts'
+import { openRefreshPace } from '../../src/connections/refresh-pace.ts'
+import { plantPaces } from '../../src/connections/refresh-pace-store.ts'
 import { scheduleRefresh } from '../../src/connections/refresh-store.ts'
 import { refreshWork } from '../../src/connections/refresh-work.ts'
 import { insertConnection } from '../../src/connections/store.ts'
@@ -54,6 +52,7 @@ export type RefreshGround = Ground & { offsetMs: number } & ReturnType<typeof ex
 
 export async function openRefreshGround(): Promise<RefreshGround> {
   const g = await openGround()
+  await plantPaces(g.db, ['google', 'microsoft', 'strict'])
   const ground = Object.assign(g, { offsetMs: 0 })
   return Object.assign(ground, extend(ground))
 }
@@ -79,9 +78,7 @@ function extend(g: Ground & { offsetMs: number }) {
   }
   const pools: Pool[] = []
   /** As another process would be: its own pool, its own limits, its own memory of who waits. */
-  const instance = (
-    over: Partial<RefreshNeeds> & { limit?: RefreshLimitOptions; now?: () => number } = {},
-  ) => {
+  const instance = (over: Partial<RefreshNeeds> & { concurrency?: number } = {}) => {
     const db = openPool({
       url: g.url,
       name: 'work',
@@ -91,15 +88,16 @@ function extend(g: Ground & { offsetMs: number }) {
       log: g.log,
     })
     pools.push(db)
-    const { limit, now, ...parts } = over
-    const clock = now ?? monotonicMs
+    const { concurrency, ...parts } = over
+    const clock = parts.monotonicMs ?? monotonicMs
     const needs: RefreshNeeds = {
       db,
       vault: g.vault,
       ledger: g.ledger,
       provider,
-      limits: openRefreshLimits({ monotonicMs: clock, random: Math.random }, limit ?? REFRESH_LIMITS),
-      report: openFailureReport({ log: g.log, monotonicMs: clock }),
+      limits: openRefreshLimits({ monotonicMs: clock }, concurrency),
+      pace: openRefreshPace({ db, log: g.log, monotonicMs, random: Math.random }),
+      report: openFailureReport({ db, log: g.log, monotonicMs: clock }),
       metrics: g.metrics,
       log: g.log,
       random: Math.random,
@@ -180,8 +178,26 @@ function extend(g: Ground & { offsetMs: number }) {
     await g.wait(seconds)
     g.offsetMs += Math.ceil(seconds * 1000)
   }
+  /** What the pace of a provider says now. */
+  const paceOf = async (name: string) => {
+    const row = await g.db.one<{ failures: number; held_seconds: number; ahead_seconds: number }>(sql`
+      select failures, greatest(0, extract(epoch from greatest(held_until, auth.clock()) - auth.clock()))::float8 held_seconds,
+             extract(epoch from greatest(next_at, auth.clock()) - auth.clock())::float8 ahead_seconds
+        from auth.refresh_pace where provider = ${name}`)
+    if (row === undefined) throw new Error('no such provider')
+    return row
+  }
+  const setRate = (perSecond: number) =>
+    g.db.rows(sql`update auth.refresh_pace set per_second = ${perSecond}`)
+  const alarms = () =>
+    g.db.rows<{ provider: string; code: string }>(
+      sql`select provider, code from auth.provider_alarms order by 1, 2`,
+    )
   const reset = async () => {
     await g.clear()
+    await g.db.rows(sql`
+      update auth.refresh_pace set next_at = '-infinity', held_until = '-infinity', failures = 0, per_second = 500`)
+    await g.db.rows(sql`truncate auth.provider_alarms, auth.secret_warnings`)
     g.offsetMs = 0
     asked.length = 0
     behaviour.refresh = failing({ class: 'transient', code: 'unused' })
@@ -190,5 +206,20 @@ function extend(g: Ground & { offsetMs: number }) {
     await Promise.all(pools.map((pool) => pool.close()))
     await g.close()
   }
-  return { asked, behaviour, instance, seed, makeDue, connection, due, events, later, reset, shut }
+  return {
+    asked,
+    behaviour,
+    instance,
+    seed,
+    makeDue,
+    connection,
+    due,
+    events,
+    later,
+    paceOf,
+    setRate,
+    alarms,
+    reset,
+    shut,
+  }
 }
