@@ -16,7 +16,8 @@ export const DOWN_AFTER = 5
 const LEAST_PAUSE_SECONDS = 5
 /** Short against the five minutes within which work must go on after a recovery. */
 const MOST_PAUSE_SECONDS = 60
-const MOST_HELD_SECONDS = 3_600
+/** Of all connections of a provider; the one that was told so keeps to the whole of it: one throttled tenant silences no other for an hour. */
+const MOST_HELD_SECONDS = 300
 /** A cause counts as repaired when something succeeded and it has not come back for so long: longer than between two tries. */
 const HEALED_AFTER_SECONDS = 600
 

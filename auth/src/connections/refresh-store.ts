@@ -156,13 +156,21 @@ export interface TokensToRefresh {
   readonly left_seconds: number
 }
 
-/** @returns undefined when the lease is lost */
+const refreshable = sql`o.status in ('active', 'partial', 'admin_required')`
+
+/** @returns undefined when the lease is lost, or the connection has ended */
 export const findToRefresh = (db: Db, lease: RefreshLease) =>
   db.one<TokensToRefresh>(sql`
     select o.id, o.owner_id, o.provider, o.status, o.data_key, o.refresh_token, o.expires_at, o.scope, o.version,
            r.attempts, coalesce(extract(epoch from o.expires_at - auth.clock()), 0)::float8 left_seconds
       from auth.refreshes r join auth.oauth_tokens o on o.id = r.id
-     where r.id = ${lease.id} and r.lease_id = ${lease.lease_id}::uuid and r.lease_until > auth.clock()`)
+     where r.id = ${lease.id} and r.lease_id = ${lease.lease_id}::uuid and r.lease_until > auth.clock() and ${refreshable}`)
+
+/** A reader that looked before the connection ended may have made its row again after it was deleted. */
+export const dropEnded = (db: Db, lease: RefreshLease) =>
+  db.rows(sql`
+    delete from auth.refreshes r using auth.oauth_tokens o
+     where r.id = ${lease.id} and r.lease_id = ${lease.lease_id}::uuid and o.id = r.id and not ${refreshable}`)
 
 export const extendRefresh = async (db: Db, lease: RefreshLease, seconds: number): Promise<boolean> =>
   (

@@ -21,6 +21,7 @@ import type { RefreshLimits } from './refresh-limits.ts'
 import type { RefreshPace, RefreshTurn } from './refresh-pace.ts'
 import {
   deferRefresh,
+  dropEnded,
   findToRefresh,
   type RefreshLease,
   releaseRefresh,
@@ -67,7 +68,10 @@ export async function refresh(
   outer?: AbortSignal,
 ): Promise<RefreshResult> {
   const row = await findToRefresh(needs.db, held)
-  if (row === undefined) return { kind: 'changed' }
+  if (row === undefined) {
+    await dropEnded(needs.db, held)
+    return { kind: 'changed' }
+  }
   const provider = needs.provider(row.provider)
   if (provider === undefined) return later(needs, held, 300)
   const opened = openTokens(needs, row)

@@ -93,6 +93,19 @@ describe('one refresh over all processes', () => {
     expect(g.asked).toHaveLength(1)
   })
 
+  test.each(['reauth_required', 'revoked', 'vault_error'])(
+    'F14 a row that a late reader made again for a connection that is %s: nobody is asked, and the row goes',
+    async (status) => {
+      const { work } = g.instance()
+      const id = await g.seed({ leftSeconds: -5, due: true })
+      await g.db.rows(sql`update auth.oauth_tokens set status = ${status} where id = ${id}`)
+      expect(await work()).toBe(1)
+      expect(g.asked).toEqual([])
+      expect(await g.due(id)).toBeUndefined()
+      expect(await g.connection(id)).toMatchObject({ status })
+    },
+  )
+
   test('a refresh that comes back after a reconnect is dropped: what the user brought stays', async () => {
     const { reader, db } = g.instance()
     const id = await g.seed({ leftSeconds: -5 })

@@ -147,12 +147,15 @@ describe('limits', () => {
     expect(await g.connection(first)).toMatchObject({ status: 'active' })
   })
 
-  test('F15 a long Retry-After is kept to, up to an hour', async () => {
+  test('F15 a long Retry-After is kept to by its connection, and by the others for five minutes', async () => {
     const { work } = g.instance()
-    await g.seed({ due: true })
+    const id = await g.seed({ due: true })
     g.behaviour.refresh = failing({ class: 'throttled', code: 'http_429', retryAfterSeconds: 1_800 })
     await work()
-    expect((await g.paceOf('google')).held_seconds).toBeGreaterThan(1_790)
+    const { held_seconds } = await g.paceOf('google')
+    expect(held_seconds).toBeGreaterThan(290)
+    expect(held_seconds).toBeLessThanOrEqual(300)
+    expect((await g.due(id))?.in_seconds).toBeGreaterThan(1_790)
   })
 
   test('F13 after five failures in a row one probe at a time over all processes, with growing pauses up to a minute; a success ends it', async () => {
