@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Host, Provider } from '@flovify/providers'
 import { callerOfToken, recordDenial } from './callers/callers.ts'
+import { gaugesFrom } from './compose-gauges.ts'
 import { composeProxy } from './compose-proxy.ts'
 import type { Config } from './config.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
@@ -40,10 +41,8 @@ import { openSubscriptions } from './subscriptions/subscriptions.ts'
 import { openTouch } from './subscriptions/touch.ts'
 import { openChannelKeys } from './vault/channel-keys.ts'
 import { openPresence } from './vault/presence.ts'
-import { countRowsByKey } from './vault/rotation-store.ts'
 import { loadKeyRing } from './vault/store.ts'
 import { openVault } from './vault/vault.ts'
-import { readBacklog } from './work/backlog-store.ts'
 import { plantChores } from './work/chores.ts'
 import { openWorker } from './work/work.ts'
 import { choreTable, workTable } from './work-table.ts'
@@ -180,16 +179,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         rules,
         local: config.mode === 'local',
         unready: readiness.reasons,
-        refreshGauges: async () => {
-          const backlog = await readBacklog(pools.reads).catch(() => undefined)
-          if (backlog === undefined) return
-          metrics.gauge('deliveries_due', backlog.due)
-          metrics.gauge('deliveries_dead', backlog.dead)
-          metrics.gauge('oldest_due_seconds', backlog.oldestDueSeconds)
-          metrics.destinations(backlog.destinations)
-          const rows = await countRowsByKey(pools.reads).catch(() => undefined)
-          if (rows !== undefined) metrics.vaultRows(rows)
-        },
+        refreshGauges: gaugesFrom(pools.reads, metrics),
       },
       config.role,
     ),

@@ -29,6 +29,8 @@ export interface Metrics {
   vaultRows(rows: readonly { readonly key: string; readonly table: string; readonly rows: number }[]): void
   /** All destinations at once; those that are not named any more disappear. */
   destinations(backlogs: readonly DestinationGauges[]): void
+  /** What an operator has to repair at a provider; all of them at once. */
+  providerAlarms(alarms: readonly { readonly provider: string; readonly code: string }[]): void
   page(): Promise<{ contentType: string; body: string }>
 }
 
@@ -127,6 +129,12 @@ export function openMetrics(): Metrics {
     labelNames: ['key', 'table'],
     registers: [registry],
   })
+  const alarmed = new Gauge({
+    name: `${PREFIX}provider_alarms`,
+    help: 'Our credentials or requests that a provider refuses, by cause, until repaired',
+    labelNames: ['provider', 'code'],
+    registers: [registry],
+  })
   const gauges = new Map<string, Gauge>()
   return {
     callbacks: (provider, outcome) => callbacks.inc({ provider, outcome }),
@@ -162,6 +170,10 @@ export function openMetrics(): Metrics {
       for (const { destination, ...values } of backlogs)
         for (const [name, gauge] of Object.entries(waiting))
           gauge.set({ destination }, Number(values[name as keyof typeof waiting]))
+    },
+    providerAlarms: (alarms) => {
+      alarmed.reset()
+      for (const { provider, code } of alarms) alarmed.set({ provider, code }, 1)
     },
     page: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
   }

@@ -168,20 +168,46 @@ describe('failure classes', () => {
     expect(await reader.read(id, 60)).toMatchObject({ kind: 'token' })
   })
 
-  test('our configuration: one line for the operator, not one for each connection; the metric counts each', async () => {
-    const { work } = g.instance()
+  test('our configuration: one line for each cause over all processes until it is repaired, connections as they are; the metric counts each', async () => {
+    const [a, b] = [g.instance(), g.instance()]
     for (let i = 0; i < 6; i += 1) await g.seed({ provider: 'microsoft', due: true })
     g.behaviour.refresh = failing({ class: 'our_configuration', code: 'AADSTS7000215' })
-    await work()
+    const errors = () => g.lines.filter((line) => line.includes('"level":"error"'))
+    await Promise.all([a.work(3), b.work(3)])
+    await a.work()
     expect(g.asked).toHaveLength(6)
-    const errors = g.lines.filter((line) => line.includes('"level":"error"'))
-    expect(errors).toHaveLength(1)
-    expect(errors[0]).toContain('AADSTS7000215')
+    expect(errors()).toHaveLength(1)
+    expect(errors()[0]).toContain('AADSTS7000215')
     expect((await g.metrics.page()).body).toContain(
       'flovify_token_refresh_failures_total{provider="microsoft",class="our_configuration"} 6',
     )
+    expect(await g.alarms()).toEqual([{ provider: 'microsoft', code: 'AADSTS7000215' }])
+    // a day of tries adds no line; another cause does
+    for (let i = 0; i < 10; i += 1) {
+      await g.later(301)
+      expect(await b.work()).toBeGreaterThan(0)
+    }
+    expect(errors()).toHaveLength(1)
+    g.behaviour.refresh = failing({ class: 'our_configuration', code: 'AADSTS7000222' })
+    await g.later(301)
+    await a.work()
+    expect(errors()).toHaveLength(2)
     const rows = await g.db.rows<{ status: string }>(sql`select distinct status from auth.oauth_tokens`)
     expect(rows).toEqual([{ status: 'active' }])
+    expect(await g.events()).toEqual([])
+    // repaired: told once it has not come back for ten minutes, and from then on a new refusal is a new alarm
+    g.behaviour.refresh = async () => renewed(g, 'access-2', { seconds: 600 })
+    await g.later(301)
+    await a.work()
+    expect(await g.alarms()).toEqual([{ provider: 'microsoft', code: 'AADSTS7000222' }])
+    await g.later(601)
+    await a.work()
+    expect(await g.alarms()).toEqual([])
+    expect(g.lines.filter((line) => line.includes('accepts our credentials'))).toHaveLength(2)
+    g.behaviour.refresh = failing({ class: 'our_configuration', code: 'AADSTS7000222' })
+    await g.later(601)
+    await b.work()
+    expect(errors()).toHaveLength(3)
   })
 
   test('a provider that breaks instead of answering is transient, and nothing of its error is told', async () => {

@@ -1,0 +1,21 @@
+/** The gauges that are read from the database when the page of metrics is asked for. A failure leaves the last values. */
+import { findAlarms } from './connections/refresh-pace-store.ts'
+import type { Db } from './db/sql.ts'
+import type { Metrics } from './platform/metrics.ts'
+import { countRowsByKey } from './vault/rotation-store.ts'
+import { readBacklog } from './work/backlog-store.ts'
+
+export function gaugesFrom(db: Db, metrics: Metrics): () => Promise<void> {
+  return async () => {
+    const backlog = await readBacklog(db).catch(() => undefined)
+    if (backlog === undefined) return
+    metrics.gauge('deliveries_due', backlog.due)
+    metrics.gauge('deliveries_dead', backlog.dead)
+    metrics.gauge('oldest_due_seconds', backlog.oldestDueSeconds)
+    metrics.destinations(backlog.destinations)
+    const rows = await countRowsByKey(db).catch(() => undefined)
+    if (rows !== undefined) metrics.vaultRows(rows)
+    const alarms = await findAlarms(db).catch(() => undefined)
+    if (alarms !== undefined) metrics.providerAlarms(alarms)
+  }
+}
