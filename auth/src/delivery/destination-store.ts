@@ -1,15 +1,27 @@
 /** The one writer of auth.destinations, except for what the claim keeps there (`store.ts`). Secrets come sealed. */
-import type { Db } from '../db/sql.ts'
-import { sql } from '../db/sql.ts'
+import type { Db, Sql } from '../db/sql.ts'
+import { join, sql } from '../db/sql.ts'
+import { attemptColumns, type SealedForAttempt } from './destination-attempt.ts'
+import type { DestinationKind } from './destination-values.ts'
 
 export interface DestinationRow {
   readonly id: string
+  readonly kind: DestinationKind
   readonly name: string
   readonly url: string
+  readonly test_url: string | null
+  readonly header_names: readonly string[]
   readonly concurrency: number
   readonly rate_per_second: number | null
   readonly timeout_ms: number
+  readonly retry_schedule: readonly number[] | null
+  readonly retry_statuses: readonly number[] | null
+  readonly ca: string | null
   readonly paused: boolean
+  readonly paused_at: Date | null
+  readonly disabled_at: Date | null
+  readonly disabled_reason: string | null
+  readonly previous_secret_until: Date | null
   readonly created_at: Date
 }
 
@@ -20,34 +32,128 @@ export interface SealedDestination {
   readonly secret: string
 }
 
-export interface DestinationInsert extends SealedDestination {
-  readonly name: string
-  /** Undefined: the column's default. */
-  readonly concurrency: number | undefined
-  readonly rate_per_second: number | undefined
-  readonly timeout_ms: number | undefined
+/** A destination as a change finds it, locked. */
+export interface LockedDestination extends DestinationRow, SealedDestination {
+  readonly headers: string | null
 }
 
-export async function insertDestination(db: Db, row: DestinationInsert): Promise<void> {
+/** Columns that a change may set. */
+export type DestinationColumns = Partial<
+  Pick<
+    LockedDestination,
+    | 'kind'
+    | 'name'
+    | 'url'
+    | 'test_url'
+    | 'header_names'
+    | 'headers'
+    | 'concurrency'
+    | 'rate_per_second'
+    | 'timeout_ms'
+    | 'retry_schedule'
+    | 'retry_statuses'
+    | 'ca'
+  >
+>
+
+const shown = sql`
+  id, kind, name, url, test_url, header_names, concurrency, rate_per_second, timeout_ms, retry_schedule, retry_statuses, ca,
+  paused, paused_at, disabled_at, disabled_reason,
+  case when previous_secret_until > auth.clock() then previous_secret_until end as previous_secret_until, created_at`
+
+export async function insertDestination(
+  db: Db,
+  row: { readonly id: string; readonly data_key: string; readonly secret: string; name: string; url: string },
+): Promise<void> {
   await db.rows(sql`
-    insert into auth.destinations (id, name, url, data_key, secret, concurrency, rate_per_second, timeout_ms)
-    values (${row.id}, ${row.name}, ${row.url}, ${row.data_key}, ${row.secret},
-            coalesce(${row.concurrency ?? null}::int, 10), ${row.rate_per_second ?? null}::int, coalesce(${row.timeout_ms ?? null}::int, 15000))`)
+    insert into auth.destinations (id, name, url, data_key, secret)
+    values (${row.id}, ${row.name}, ${row.url}, ${row.data_key}, ${row.secret})`)
+}
+
+export async function setDestinationColumns(db: Db, id: string, columns: DestinationColumns): Promise<void> {
+  const set = assignments(columns)
+  if (set.length > 0) await db.rows(sql`update auth.destinations set ${join(set, ', ')} where id = ${id}`)
+}
+
+function assignments(c: DestinationColumns): Sql[] {
+  const set: Sql[] = []
+  if (c.kind !== undefined) set.push(sql`kind = ${c.kind}`)
+  if (c.name !== undefined) set.push(sql`name = ${c.name}`)
+  if (c.url !== undefined) set.push(sql`url = ${c.url}`)
+  if (c.test_url !== undefined) set.push(sql`test_url = ${c.test_url}`)
+  if (c.header_names !== undefined) set.push(sql`header_names = ${c.header_names}::text[]`)
+  if (c.headers !== undefined) set.push(sql`headers = ${c.headers}`)
+  if (c.concurrency !== undefined) set.push(sql`concurrency = ${c.concurrency}`)
+  if (c.rate_per_second !== undefined) set.push(sql`rate_per_second = ${c.rate_per_second}`)
+  if (c.timeout_ms !== undefined) set.push(sql`timeout_ms = ${c.timeout_ms}`)
+  if (c.retry_schedule !== undefined) set.push(sql`retry_schedule = ${c.retry_schedule}::int[]`)
+  if (c.retry_statuses !== undefined) set.push(sql`retry_statuses = ${c.retry_statuses}::int[]`)
+  if (c.ca !== undefined) set.push(sql`ca = ${c.ca}`)
+  return set
+}
+
+/** With what an attempt needs, sealed. */
+export function findForAttempt(
+  db: Db,
+  id: string,
+): Promise<(SealedForAttempt & { readonly kind: DestinationKind }) | undefined> {
+  return db.one<SealedForAttempt & { kind: DestinationKind }>(sql`
+    select d.kind, ${attemptColumns} from auth.destinations d where d.id = ${id} and d.deleted_at is null`)
 }
 
 export function listDestinations(db: Db): Promise<DestinationRow[]> {
   return db.rows<DestinationRow>(sql`
-    select id, name, url, concurrency, rate_per_second, timeout_ms, paused, created_at
-      from auth.destinations where deleted_at is null order by created_at, id limit 1000`)
+    select ${shown} from auth.destinations where deleted_at is null order by created_at, id limit 1000`)
 }
 
-export async function changeDestinationUrl(db: Db, id: string, url: string): Promise<void> {
-  await db.rows(sql`update auth.destinations set url = ${url} where id = ${id}`)
+export function findDestination(db: Db, id: string): Promise<DestinationRow | undefined> {
+  return db.one<DestinationRow>(
+    sql`select ${shown} from auth.destinations where id = ${id} and deleted_at is null`,
+  )
+}
+
+/** The claim's own lock, so that a change and a claim wait for one another and ingest waits for neither. */
+export function lockDestination(db: Db, id: string): Promise<LockedDestination | undefined> {
+  return db.one<LockedDestination>(sql`
+    select ${shown}, data_key, secret, headers from auth.destinations
+     where id = ${id} and deleted_at is null for no key update`)
+}
+
+/** @returns false when it was so already */
+export async function setPaused(db: Db, id: string, paused: boolean, actor: string): Promise<boolean> {
+  const rows = await db.rows(sql`
+    update auth.destinations
+       set paused = ${paused}, paused_at = case when ${paused} then auth.clock() end, paused_by = case when ${paused} then ${actor}::text end
+     where id = ${id} and paused <> ${paused} returning id`)
+  return rows.length === 1
+}
+
+/** @param overlapSeconds for how long the earlier secret signs too; 0: it ends now */
+export async function setSecret(
+  db: Db,
+  id: string,
+  sealed: { readonly secret: string; readonly previous: string },
+  overlapSeconds: number,
+): Promise<Date | null> {
+  const row = await db.one<{ until: Date | null }>(sql`
+    update auth.destinations
+       set secret = ${sealed.secret},
+           previous_secret = case when ${overlapSeconds}::int > 0 then ${sealed.previous}::text end,
+           previous_secret_until = case when ${overlapSeconds}::int > 0 then auth.clock() + make_interval(secs => ${overlapSeconds}) end
+     where id = ${id} returning previous_secret_until as until`)
+  return row?.until ?? null
+}
+
+/** A chore's: what signs no more is not kept. */
+export async function dropEndedSecrets(db: Db): Promise<void> {
+  await db.rows(sql`
+    update auth.destinations set previous_secret = null, previous_secret_until = null
+     where previous_secret_until <= auth.clock()`)
 }
 
 /**
  * The full lock, unlike the claim's: it waits for every transaction that is inserting deliveries for the destination
- * (their foreign key holds a key share), so that what they insert is there to be cancelled.
+ * (the storing statement holds a key share), so that what they insert is there to be cancelled.
  */
 export async function lockDestinationForDeletion(db: Db, id: string): Promise<boolean> {
   const row = await db.one(sql`
@@ -55,10 +161,13 @@ export async function lockDestinationForDeletion(db: Db, id: string): Promise<bo
   return row !== undefined
 }
 
-/** The secret goes with it: what is deleted can sign nothing any more. */
+/** The secrets go with it: what is deleted can sign nothing any more. */
 export async function markDestinationDeleted(db: Db, id: string): Promise<void> {
   await db.rows(sql`
-    update auth.destinations set deleted_at = auth.clock(), data_key = '', secret = '' where id = ${id}`)
+    update auth.destinations
+       set deleted_at = auth.clock(), data_key = '', secret = '', previous_secret = null, previous_secret_until = null,
+           headers = null, header_names = '{}'
+     where id = ${id}`)
 }
 
 export function findDestinationByName(db: Db, name: string): Promise<SealedDestination | undefined> {

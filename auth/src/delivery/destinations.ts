@@ -1,26 +1,31 @@
 /**
- * Destinations: where deliveries go. Making one asks the egress guard first, draws its signing secret, seals it and
- * shows it once; deleting one turns its rules off and cancels what was on the way. It sends nothing.
+ * Destinations: where deliveries go. Making or changing one asks the egress guard first; its signing secret is drawn,
+ * sealed and shown once; deleting one turns its rules off and cancels what was on the way. Every change is audited,
+ * without secrets. It sends nothing.
  */
 import { audit } from '../audit/audit.ts'
 import type { Database, Db } from '../db/sql.ts'
-import { newId } from '../platform/ids.ts'
-import type { KeyContext, Vault } from '../vault/vault.ts'
+import type { Vault } from '../vault/vault.ts'
+import { type ChangeOutcome, changeDestination, type Saving } from './destination-change.ts'
+import { type Creation, createDestination } from './destination-create.ts'
+import { ensureLocal, type LocalDestination } from './destination-local.ts'
+import { type Rotation, rotateSecret } from './destination-rotation.ts'
 import {
-  changeDestinationUrl,
   type DestinationRow,
-  findDestinationByName,
-  insertDestination,
+  findDestination,
   listDestinations,
   lockDestinationForDeletion,
-  lockLocalDestination,
   markDestinationDeleted,
+  setPaused,
 } from './destination-store.ts'
+import type { DestinationValues } from './destination-values.ts'
 import type { Egress } from './egress.ts'
-import type { RefusalReason } from './egress-failure.ts'
 import { cancelDeliveriesOf, ensureToday } from './settle-store.ts'
-import { newSigningSecret } from './signature.ts'
 
+export { destinationContext } from './destination-attempt.ts'
+export type { ChangeOutcome } from './destination-change.ts'
+export type { Creation } from './destination-create.ts'
+export type { Rotation } from './destination-rotation.ts'
 export type { DestinationRow } from './destination-store.ts'
 
 /** What this room needs of routing. */
@@ -38,49 +43,46 @@ export interface DestinationsNeeds {
   readonly rules: RulesOfDestinations
 }
 
-export interface NewDestination {
+export interface NewDestination extends DestinationValues {
   readonly name: string
   readonly url: string
-  readonly concurrency?: number | undefined
-  readonly ratePerSecond?: number | undefined
-  readonly timeoutMs?: number | undefined
 }
 
-export type DestinationCreation =
-  /** `secret` is plain: this answer is the only one that ever carries it. */
-  | {
-      readonly kind: 'created'
-      readonly id: string
-      readonly name: string
-      readonly url: string
-      readonly secret: string
-    }
-  | { readonly kind: 'egress_refused'; readonly reason: RefusalReason }
-
-export type LocalDestination =
-  | { readonly kind: 'ready'; readonly id: string; readonly secret: string }
-  | { readonly kind: 'egress_refused'; readonly reason: RefusalReason }
-
 export interface Destinations {
-  create(actor: string, destination: NewDestination): Promise<DestinationCreation>
+  create(actor: string, destination: NewDestination): Promise<Creation>
   list(): Promise<readonly DestinationRow[]>
+  find(id: string): Promise<DestinationRow | undefined>
+  /** Says only what is to be changed. */
+  change(actor: string, id: string, values: DestinationValues): Promise<ChangeOutcome>
+  /** Holds its deliveries; nothing is lost. @returns undefined when there is no such destination */
+  pause(actor: string, id: string): Promise<DestinationRow | undefined>
+  /** Ends a pause. */
+  resume(actor: string, id: string): Promise<DestinationRow | undefined>
+  rotate(actor: string, id: string, rotation: RotationRequest): Promise<Rotation>
   /** @returns false when there is no such destination */
   remove(actor: string, id: string): Promise<boolean>
   /** Local mode's bundled receiver: one destination of that name with one rule, the same answer every time. */
   ensureLocal(url: string, name: string): Promise<LocalDestination>
 }
 
+export interface RotationRequest {
+  /** For how long both secrets sign; 0: the earlier one ends now. */
+  readonly overlapSeconds: number
+  /** Also while an earlier rotation still overlaps: the secret before it ends now. */
+  readonly replaceRunning: boolean
+}
+
+export type { Saving }
+
 export function openDestinations(needs: DestinationsNeeds): Destinations {
   return {
-    async create(actor, destination) {
-      const verdict = await needs.egress.check(destination.url)
-      if (verdict.kind === 'refused') return { kind: 'egress_refused', reason: verdict.reason }
-      const made = await needs.db.transaction((tx) =>
-        insertSealed(needs.vault, tx, actor, { ...destination, url: verdict.url }),
-      )
-      return { kind: 'created', name: destination.name, url: verdict.url, ...made }
-    },
+    create: (actor, destination) => createDestination(needs, actor, destination),
     list: () => listDestinations(needs.db),
+    find: (id) => findDestination(needs.db, id),
+    change: (actor, id, values) => changeDestination(needs, actor, id, values),
+    pause: (actor, id) => hold(needs, actor, id, true),
+    resume: (actor, id) => hold(needs, actor, id, false),
+    rotate: (actor, id, rotation) => rotateSecret(needs, actor, id, rotation),
     async remove(actor, id) {
       await ensureToday(needs.db)
       const removed = await needs.db.transaction(async (tx) => {
@@ -98,63 +100,23 @@ export function openDestinations(needs: DestinationsNeeds): Destinations {
   }
 }
 
-/** What a destination's secret is bound to in the vault; destinations belong to nobody. */
-export function destinationContext(id: string): KeyContext {
-  return { purpose: 'destinations', owner: '', row: id, provider: '' }
-}
-
-async function ensureLocal(needs: DestinationsNeeds, url: string, name: string): Promise<LocalDestination> {
-  const actor = 'system'
-  const verdict = await needs.egress.check(url)
-  if (verdict.kind === 'refused') return { kind: 'egress_refused', reason: verdict.reason }
-  const ready = await needs.db.transaction(async (tx) => {
-    await lockLocalDestination(tx)
-    const found = await findDestinationByName(tx, name)
-    if (found === undefined) {
-      const made = await insertSealed(needs.vault, tx, actor, { name, url: verdict.url })
-      await needs.rules.ensureEverything(tx, actor, made.id)
-      return made
-    }
-    if (found.url !== verdict.url) {
-      await changeDestinationUrl(tx, found.id, verdict.url)
-      await audit(tx, { actor, action: 'destination.url_changed', subject: found.id })
-    }
-    await needs.rules.ensureEverything(tx, actor, found.id)
-    const secret = needs.vault
-      .open(found.data_key, destinationContext(found.id))
-      .unseal('secret', found.secret)
-    return { id: found.id, secret: secret.reveal() }
-  })
-  await needs.rules.reload()
-  return { kind: 'ready', ...ready }
-}
-
-async function insertSealed(
-  vault: Vault,
-  tx: Db,
+/** Twice is once: only a change of state is audited. */
+function hold(
+  needs: DestinationsNeeds,
   actor: string,
-  destination: NewDestination,
-): Promise<{ id: string; secret: string }> {
-  const id = newId('dst')
-  const context = destinationContext(id)
-  const secret = newSigningSecret()
-  const dataKey = vault.newDataKey(context)
-  await insertDestination(tx, {
-    id,
-    name: destination.name,
-    url: destination.url,
-    data_key: dataKey,
-    secret: vault.open(dataKey, context).seal('secret', secret),
-    concurrency: destination.concurrency,
-    rate_per_second: destination.ratePerSecond,
-    timeout_ms: destination.timeoutMs,
+  id: string,
+  paused: boolean,
+): Promise<DestinationRow | undefined> {
+  return needs.db.transaction(async (tx) => {
+    const row = await findDestination(tx, id)
+    if (row === undefined) return undefined
+    if (await setPaused(tx, id, paused, actor))
+      await audit(tx, {
+        actor,
+        action: paused ? 'destination.paused' : 'destination.resumed',
+        subject: id,
+        detail: { name: row.name },
+      })
+    return findDestination(tx, id)
   })
-  // The host only: a path can be a secret of the receiver's (n8n's webhook URLs are).
-  await audit(tx, {
-    actor,
-    action: 'destination.created',
-    subject: id,
-    detail: { name: destination.name, host: new URL(destination.url).host },
-  })
-  return { id, secret: secret.reveal() }
 }

@@ -14,11 +14,17 @@ export interface SignatureHeaders {
 
 const PREFIX = 'whsec_'
 
-/** @param at time of the attempt; seconds are what the receiver checks against its own clock */
-export function sign(secret: Secret, id: string, at: Date, body: Buffer): SignatureHeaders {
+/**
+ * @param secrets one, or two while one replaces the other: a signature by each, newest first
+ * @param at time of the attempt; seconds are what the receiver checks against its own clock
+ */
+export function sign(secrets: readonly Secret[], id: string, at: Date, body: Buffer): SignatureHeaders {
   const timestamp = Math.floor(at.getTime() / 1000).toString()
-  const mac = createHmac('sha256', keyOf(secret)).update(`${id}.${timestamp}.`).update(body).digest('base64')
-  return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': `v1,${mac}` }
+  const signatures = secrets.map((secret) => {
+    const mac = createHmac('sha256', keyOf(secret)).update(`${id}.${timestamp}.`).update(body)
+    return `v1,${mac.digest('base64')}`
+  })
+  return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signatures.join(' ') }
 }
 
 /** @returns `whsec_` and 32 random bytes in base64, the form that every Standard Webhooks library reads. */

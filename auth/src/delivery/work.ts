@@ -105,7 +105,7 @@ async function attempt(
     headers: {
       'content-type': 'application/cloudevents+json; charset=utf-8',
       'user-agent': `FlovifyConnect/${needs.version}`,
-      ...sign(secret, row.event_id, at, body),
+      ...sign([secret], row.event_id, at, body),
     },
     body,
     deadlineMs: sending.timeout_ms,

@@ -1,27 +1,27 @@
 /** Doors of the destinations: for administrators, and the one that local mode sets up its receiver by. They translate. */
 import { Type } from 'typebox'
-import type { DestinationRow, Destinations } from '../delivery/destinations.ts'
+import type { Destinations } from '../delivery/destinations.ts'
+import type { TestOutcome } from '../delivery/send-test.ts'
 import { isId } from '../platform/ids.ts'
-import { callerOf, created, noContent, ok, problem, type Route, route } from './route.ts'
+import {
+  ChangeBody,
+  Destination,
+  destinationView,
+  Name,
+  NewDestinationBody,
+  Problem,
+  Refusal,
+  Url,
+  valuesOf,
+} from './destination-shapes.ts'
+import { callerOf, created, noContent, ok, problem, type Reply, type Route, route } from './route.ts'
 
 export interface DestinationDoors {
   readonly destinations: Destinations
+  readonly sendTest: (actor: string, id: string, to: 'production' | 'test') => Promise<TestOutcome>
   /** AUTH_MODE=local: opens the door that hands out the local receiver's secret. */
   readonly local: boolean
 }
-
-/** No control characters: PostgreSQL's text cannot hold a NUL, and a name is shown in one line. */
-const Name = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]+$' })
-const Url = Type.String({ minLength: 1, maxLength: 2048 })
-const Problem = Type.Object({ error: Type.String(), message: Type.String() })
-const Destination = Type.Object({
-  id: Type.String(),
-  name: Type.String(),
-  url: Type.String(),
-  concurrency: Type.Integer(),
-  rate_per_second: Type.Union([Type.Integer(), Type.Null()]),
-  timeout_ms: Type.Integer(),
-})
 
 const REFUSED = problem(
   422,
@@ -29,11 +29,25 @@ const REFUSED = problem(
   'Deliveries may go to public https addresses on port 443, without user name. For one inside your network, name host, port and path in EGRESS_ALLOW.',
 )
 const UNKNOWN = problem(404, 'not_found', 'There is no such destination.')
+const invalid = (mistakes: readonly string[]): Reply => ({
+  status: 400,
+  body: { error: 'invalid_destination', message: mistakes.join(' '), mistakes: [...mistakes] },
+})
+const ById = Type.Object({ id: Type.String({ maxLength: 64 }) })
+const actorOf = (request: Parameters<typeof callerOf>[0]) => `user:${callerOf(request).userId}`
+const PATH = '/internal/destinations'
 
-export function destinationRoutes({ destinations, local }: DestinationDoors): Route[] {
+export function destinationRoutes(doors: DestinationDoors): Route[] {
+  const { destinations, local } = doors
   return [
     listRoute(destinations),
     createRoute(destinations),
+    detailRoute(destinations),
+    changeRoute(destinations),
+    holdRoute('pause', 'Holds its deliveries; nothing is lost', destinations.pause),
+    holdRoute('resume', 'Ends a pause, or takes a disabled destination into use again', destinations.resume),
+    rotateRoute(destinations),
+    testRoute(doors),
     deleteRoute(destinations),
     ...(local ? [localRoute(destinations)] : []),
   ]
@@ -42,45 +56,179 @@ export function destinationRoutes({ destinations, local }: DestinationDoors): Ro
 function listRoute(destinations: Destinations): Route {
   return route({
     method: 'GET',
-    path: '/internal/destinations',
+    path: PATH,
     access: 'admin',
     summary: 'All destinations, oldest first',
     responses: { 200: Type.Object({ items: Type.Array(Destination) }) },
-    handle: async () => ok({ items: (await destinations.list()).map(viewOf) }),
+    handle: async () => ok({ items: (await destinations.list()).map(destinationView) }),
   })
 }
 
 function createRoute(destinations: Destinations): Route {
   return route({
     method: 'POST',
-    path: '/internal/destinations',
+    path: PATH,
     access: 'admin',
     summary: 'A new destination; its signing secret is shown this once',
+    body: NewDestinationBody,
+    responses: {
+      201: Type.Object({ id: Type.String(), name: Type.String(), url: Type.String(), secret: Type.String() }),
+      400: Refusal,
+      422: Problem,
+    },
+    async handle(request) {
+      const { name, url } = request.body
+      const made = await destinations.create(actorOf(request), { ...valuesOf(request.body), name, url })
+      if (made.kind === 'egress_refused') return REFUSED
+      if (made.kind === 'invalid') return invalid(made.mistakes)
+      return created({ id: made.id, name: made.name, url: made.url, secret: made.secret })
+    },
+  })
+}
+
+function detailRoute(destinations: Destinations): Route {
+  return route({
+    method: 'GET',
+    path: `${PATH}/:id`,
+    access: 'admin',
+    summary: 'One destination',
+    params: ById,
+    responses: { 200: Destination, 404: Problem },
+    async handle({ params }) {
+      const row = isId('dst', params.id) ? await destinations.find(params.id) : undefined
+      return row === undefined ? UNKNOWN : ok(destinationView(row))
+    },
+  })
+}
+
+function changeRoute(destinations: Destinations): Route {
+  return route({
+    method: 'PATCH',
+    path: `${PATH}/:id`,
+    access: 'admin',
+    summary: 'Changes what is given; null takes a setting back to its default',
+    params: ById,
+    body: ChangeBody,
+    responses: { 200: Destination, 400: Refusal, 404: Problem, 422: Problem },
+    async handle(request) {
+      const { id } = request.params
+      if (!isId('dst', id)) return UNKNOWN
+      const outcome = await destinations.change(actorOf(request), id, valuesOf(request.body))
+      switch (outcome.kind) {
+        case 'changed':
+          return ok(destinationView(outcome.destination))
+        case 'unknown':
+          return UNKNOWN
+        case 'egress_refused':
+          return REFUSED
+        case 'invalid':
+          return invalid(outcome.mistakes)
+        default:
+          return outcome satisfies never
+      }
+    },
+  })
+}
+
+function holdRoute(verb: 'pause' | 'resume', summary: string, hold: Destinations['pause']): Route {
+  return route({
+    method: 'POST',
+    path: `${PATH}/:id/${verb}`,
+    access: 'admin',
+    summary,
+    params: ById,
+    responses: { 200: Destination, 404: Problem },
+    async handle(request) {
+      const { id } = request.params
+      const row = isId('dst', id) ? await hold(actorOf(request), id) : undefined
+      return row === undefined ? UNKNOWN : ok(destinationView(row))
+    },
+  })
+}
+
+const DAY_SECONDS = 24 * 3600
+
+function rotateRoute(destinations: Destinations): Route {
+  return route({
+    method: 'POST',
+    path: `${PATH}/:id/rotate-secret`,
+    access: 'admin',
+    summary: 'A new signing secret, shown this once; the earlier one signs too for overlap_seconds (a day)',
+    params: ById,
     body: Type.Object(
       {
-        name: Name,
-        url: Url,
-        concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
-        rate_per_second: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
-        timeout_ms: Type.Optional(Type.Integer({ minimum: 100, maximum: 30_000 })),
+        overlap_seconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 30 * DAY_SECONDS })),
+        replace_running: Type.Optional(Type.Boolean()),
       },
       { additionalProperties: false },
     ),
     responses: {
-      201: Type.Object({ id: Type.String(), name: Type.String(), url: Type.String(), secret: Type.String() }),
-      422: Problem,
+      200: Type.Object({
+        secret: Type.String(),
+        previous_secret_until: Type.Union([Type.String(), Type.Null()]),
+      }),
+      404: Problem,
+      409: Problem,
     },
     async handle(request) {
-      const { name, url, concurrency, rate_per_second, timeout_ms } = request.body
-      const made = await destinations.create(`user:${callerOf(request).userId}`, {
-        name,
-        url,
-        concurrency,
-        ratePerSecond: rate_per_second,
-        timeoutMs: timeout_ms,
+      const { id } = request.params
+      if (!isId('dst', id)) return UNKNOWN
+      const rotation = await destinations.rotate(actorOf(request), id, {
+        overlapSeconds: request.body.overlap_seconds ?? DAY_SECONDS,
+        replaceRunning: request.body.replace_running ?? false,
       })
-      if (made.kind === 'egress_refused') return REFUSED
-      return created({ id: made.id, name: made.name, url: made.url, secret: made.secret })
+      if (rotation.kind === 'unknown') return UNKNOWN
+      if (rotation.kind === 'still_overlapping')
+        return problem(
+          409,
+          'rotation_running',
+          `An earlier secret signs until ${rotation.until.toISOString()}. Wait for it, or say replace_running if no receiver needs it.`,
+        )
+      return ok({
+        secret: rotation.secret,
+        previous_secret_until: rotation.previousUntil?.toISOString() ?? null,
+      })
+    },
+  })
+}
+
+function testRoute({ sendTest }: DestinationDoors): Route {
+  const Ms = Type.Optional(Type.Number())
+  return route({
+    method: 'POST',
+    path: `${PATH}/:id/test`,
+    access: 'admin',
+    summary: 'Sends an example event and explains the answer; nothing is stored or tried again',
+    params: ById,
+    body: Type.Object(
+      { to: Type.Optional(Type.Union([Type.Literal('production'), Type.Literal('test')])) },
+      { additionalProperties: false },
+    ),
+    responses: {
+      200: Type.Object({
+        delivered: Type.Boolean(),
+        event_id: Type.String(),
+        status: Type.Union([Type.Integer(), Type.Null()]),
+        error: Type.Union([Type.String(), Type.Null()]),
+        explanation: Type.String(),
+        phases: Type.Object({ lookupMs: Ms, connectMs: Ms, tlsMs: Ms, firstByteMs: Ms, totalMs: Type.Number() }),
+        headers: Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())])),
+        body: Type.String(),
+      }),
+      404: Problem,
+      409: Problem,
+    },
+    async handle(request) {
+      const { id } = request.params
+      if (!isId('dst', id)) return UNKNOWN
+      const outcome = await sendTest(actorOf(request), id, request.body.to ?? 'production')
+      if (outcome.kind === 'unknown') return UNKNOWN
+      if (outcome.kind === 'no_test_url')
+        return problem(409, 'no_test_url', 'This destination has no test_url: set one, or test the production URL.')
+      if (outcome.kind === 'vault_error')
+        return problem(409, 'vault_error', 'The destination’s secrets cannot be opened: see the key ring (keys status).')
+      const { eventId, ...report } = outcome.report
+      return ok({ ...report, event_id: eventId })
     },
   })
 }
@@ -88,15 +236,14 @@ function createRoute(destinations: Destinations): Route {
 function deleteRoute(destinations: Destinations): Route {
   return route({
     method: 'DELETE',
-    path: '/internal/destinations/:id',
+    path: `${PATH}/:id`,
     access: 'admin',
     summary: 'Deletes a destination: its rules are off, what was on the way is cancelled',
-    params: Type.Object({ id: Type.String({ maxLength: 64 }) }),
+    params: ById,
     responses: { 204: Type.Null(), 404: Problem },
     async handle(request) {
       const { id } = request.params
-      const actor = `user:${callerOf(request).userId}`
-      return isId('dst', id) && (await destinations.remove(actor, id)) ? noContent() : UNKNOWN
+      return isId('dst', id) && (await destinations.remove(actorOf(request), id)) ? noContent() : UNKNOWN
     },
   })
 }
@@ -115,9 +262,4 @@ function localRoute(destinations: Destinations): Route {
       return ready.kind === 'ready' ? ok({ id: ready.id, secret: ready.secret }) : REFUSED
     },
   })
-}
-
-function viewOf(row: DestinationRow) {
-  const { id, name, url, concurrency, rate_per_second, timeout_ms } = row
-  return { id, name, url, concurrency, rate_per_second, timeout_ms }
 }

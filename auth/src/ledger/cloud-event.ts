@@ -60,3 +60,19 @@ export function cloudEvent(naming: Naming, id: EventId, event: NewEvent, recorde
   }
   return Buffer.from(JSON.stringify(envelope), 'utf8')
 }
+
+/** An example for a destination that is being tried out: never stored, about nothing but the destination itself. */
+export function testEvent(naming: Naming, id: EventId, destinationId: string, at: Date): Buffer {
+  return cloudEvent(
+    naming,
+    id,
+    {
+      type: 'destination.v1.test',
+      area: 'lifecycle',
+      subject: `destinations/${destinationId}`,
+      time: at,
+      data: { message: 'This is a test event of Flovify Connect. Nothing has happened.' },
+    },
+    at,
+  )
+}

@@ -32,7 +32,7 @@ export const SEALED_TABLES = {
     cells: ['verifier', 'nonce', 'code'],
     passing: true,
   },
-  destinations: { cells: ['secret'] },
+  destinations: { cells: ['secret', 'previous_secret', 'headers'] },
 } as const satisfies Readonly<Record<string, SealedTable>>
 
 /** Name of a table in the schema `auth`, and what a sealed value of it is bound to. */

@@ -1,0 +1,69 @@
+/**
+ * Takes secrets out of what a receiver answered before it is stored or shown: a receiver that echoes its request would
+ * otherwise write our signing secret or its own password into the history. What we know is replaced wherever it stands,
+ * plain, in base64 or percent-encoded; what only looks like a credential is replaced too. It never lets more through
+ * than it was given.
+ */
+import type { Secret } from '@flovify/providers'
+
+const REPLACEMENT = '[redacted]'
+/** Shorter ones would blank out ordinary words; headers that short are no secrets. */
+const SHORTEST = 6
+
+const LOOKS_SECRET: readonly RegExp[] = [
+  /\b(?:Bearer|Basic|Token)\s+[A-Za-z0-9+/_.~=-]{8,}/gi,
+  /\bwhsec_[A-Za-z0-9+/=_-]+/g,
+  /\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g,
+]
+const SECRET_HEADERS =
+  /^(?:set-cookie2?|www-authenticate|authorization|cookie|.*(?:token|secret|api-?key|password).*)$/
+
+export type Redact = (text: string) => string
+
+/** @param secrets what was used for the attempt: signing secrets and the values of custom headers */
+export function redactor(secrets: readonly Secret[]): Redact {
+  const known = secrets
+    .flatMap((secret) => spellings(secret.reveal()))
+    // the longest first: a secret that contains another one must go as a whole
+    .sort((a, b) => b.length - a.length)
+  return (text) => {
+    let clean = text
+    for (const secret of known) clean = clean.replaceAll(secret, REPLACEMENT)
+    for (const pattern of LOOKS_SECRET) clean = clean.replace(pattern, REPLACEMENT)
+    return clean
+  }
+}
+
+/** @returns JSON of the answer's headers, without the values of those that carry credentials by name */
+export function redactHeaders(
+  redact: Redact,
+  headers: Readonly<Record<string, string | readonly string[]>>,
+): Readonly<Record<string, string | readonly string[]>> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      redact(name),
+      SECRET_HEADERS.test(name) ? REPLACEMENT : typeof value === 'string' ? redact(value) : value.map(redact),
+    ]),
+  )
+}
+
+/** Bytes that are not UTF-8 become U+FFFD: a body is shown as text, and a secret in it must be found as text. */
+export function redactBody(redact: Redact, body: Buffer): Buffer {
+  return Buffer.from(redact(body.toString('utf8')))
+}
+
+function spellings(secret: string): string[] {
+  if (secret.length < SHORTEST) return []
+  // `whsec_…` is also found without its prefix, and a scheme's value without the scheme
+  const bare = secret.replace(/^whsec_/, '').replace(/^(?:Bearer|Basic|Token)\s+/i, '')
+  const found = new Set<string>()
+  for (const text of [secret, bare]) {
+    if (text.length < SHORTEST) continue
+    found.add(text)
+    found.add(encodeURIComponent(text))
+    found.add(JSON.stringify(text).slice(1, -1))
+    for (const encoding of ['base64', 'base64url', 'hex'] as const)
+      found.add(Buffer.from(text).toString(encoding).replace(/=+$/, ''))
+  }
+  return [...found]
+}
