@@ -23,6 +23,7 @@ import { openDestinations } from './delivery/destinations.ts'
 import { openEgress } from './delivery/egress.ts'
 import { readDestinationHealth } from './delivery/health-store.ts'
 import { openHistory } from './delivery/history-store.ts'
+import { sendTest } from './delivery/send-test.ts'
 import { openCallbackDoor } from './http/callback-route.ts'
 import { buildInternalServer } from './http/internal-server.ts'
 import { closeDoor, listen, portOf, withinGrace } from './http/listening.ts'
@@ -81,10 +82,11 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
 
   const book = await openRuleBook(pools.ingest)
   const rules = openRules({ db: pools.work, book })
+  const naming = { typePrefix: config.typePrefix, origin: config.webhookOrigin }
   const ledger = openLedger({
     rules: book,
     clock,
-    naming: { typePrefix: config.typePrefix, origin: config.webhookOrigin },
+    naming,
   })
   const egress = openEgress({ allow: config.egressAllow })
   const destinations = openDestinations({
@@ -176,6 +178,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         destinationHealth: (id) => readDestinationHealth(pools.reads, id),
         deadLetters: openDeadLetters({ db: pools.work, nudge: worker }),
         destinations,
+        sendTest: (actor, id, to) =>
+          sendTest({ db: pools.work, vault, egress, clock, naming, version: config.version }, actor, id, to),
         rules,
         local: config.mode === 'local',
         unready: readiness.reasons,

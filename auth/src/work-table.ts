@@ -12,6 +12,7 @@ import { type RefreshWorkNeeds, refreshWork } from './connections/refresh-work.t
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
 import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
+import { dropEndedSecrets } from './delivery/destination-store.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
 import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
 import { sweepProcesses } from './vault/store.ts'
@@ -31,6 +32,7 @@ export function choreTable(db: Database): Readonly<Record<string, Chore>> {
       },
     },
     'sweep-sessions': { everySeconds: HOUR, run: () => sweepSessions(db) },
+    'drop-ended-secrets': { everySeconds: 10 * MINUTE, run: () => dropEndedSecrets(db) },
     'sweep-processes': {
       everySeconds: HOUR,
       run: async () => {

@@ -120,11 +120,20 @@ export function lockDestination(db: Db, id: string): Promise<LockedDestination |
 }
 
 /** @returns false when it was so already */
-export async function setPaused(db: Db, id: string, paused: boolean, actor: string): Promise<boolean> {
+export async function pauseDestination(db: Db, id: string, actor: string): Promise<boolean> {
+  const rows = await db.rows(sql`
+    update auth.destinations set paused = true, paused_at = auth.clock(), paused_by = ${actor}
+     where id = ${id} and not paused returning id`)
+  return rows.length === 1
+}
+
+/** Ends a pause and takes a disabled one into use again: what failed before counts no more. @returns false when it was active */
+export async function resumeDestination(db: Db, id: string): Promise<boolean> {
   const rows = await db.rows(sql`
     update auth.destinations
-       set paused = ${paused}, paused_at = case when ${paused} then auth.clock() end, paused_by = case when ${paused} then ${actor}::text end
-     where id = ${id} and paused <> ${paused} returning id`)
+       set paused = false, paused_at = null, paused_by = null, disabled_at = null, disabled_reason = null,
+           breaker_changed_at = case when disabled_at is null then breaker_changed_at else auth.clock() end
+     where id = ${id} and (paused or disabled_at is not null) returning id`)
   return rows.length === 1
 }
 

@@ -14,9 +14,11 @@ import {
   type DestinationRow,
   findDestination,
   listDestinations,
+  lockDestination,
   lockDestinationForDeletion,
   markDestinationDeleted,
-  setPaused,
+  pauseDestination,
+  resumeDestination,
 } from './destination-store.ts'
 import type { DestinationValues } from './destination-values.ts'
 import type { Egress } from './egress.ts'
@@ -56,7 +58,7 @@ export interface Destinations {
   change(actor: string, id: string, values: DestinationValues): Promise<ChangeOutcome>
   /** Holds its deliveries; nothing is lost. @returns undefined when there is no such destination */
   pause(actor: string, id: string): Promise<DestinationRow | undefined>
-  /** Ends a pause. */
+  /** Ends a pause, or takes a disabled one into use again. */
   resume(actor: string, id: string): Promise<DestinationRow | undefined>
   rotate(actor: string, id: string, rotation: RotationRequest): Promise<Rotation>
   /** @returns false when there is no such destination */
@@ -80,8 +82,9 @@ export function openDestinations(needs: DestinationsNeeds): Destinations {
     list: () => listDestinations(needs.db),
     find: (id) => findDestination(needs.db, id),
     change: (actor, id, values) => changeDestination(needs, actor, id, values),
-    pause: (actor, id) => hold(needs, actor, id, true),
-    resume: (actor, id) => hold(needs, actor, id, false),
+    pause: (actor, id) =>
+      hold(needs, actor, id, 'destination.paused', (tx) => pauseDestination(tx, id, actor)),
+    resume: (actor, id) => hold(needs, actor, id, 'destination.resumed', (tx) => resumeDestination(tx, id)),
     rotate: (actor, id, rotation) => rotateSecret(needs, actor, id, rotation),
     async remove(actor, id) {
       await ensureToday(needs.db)
@@ -105,18 +108,13 @@ function hold(
   needs: DestinationsNeeds,
   actor: string,
   id: string,
-  paused: boolean,
+  action: string,
+  write: (tx: Db) => Promise<boolean>,
 ): Promise<DestinationRow | undefined> {
   return needs.db.transaction(async (tx) => {
-    const row = await findDestination(tx, id)
+    const row = await lockDestination(tx, id)
     if (row === undefined) return undefined
-    if (await setPaused(tx, id, paused, actor))
-      await audit(tx, {
-        actor,
-        action: paused ? 'destination.paused' : 'destination.resumed',
-        subject: id,
-        detail: { name: row.name },
-      })
+    if (await write(tx)) await audit(tx, { actor, action, subject: id, detail: { name: row.name } })
     return findDestination(tx, id)
   })
 }

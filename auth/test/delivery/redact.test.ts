@@ -1,0 +1,55 @@
+import { Secret } from '@flovify/providers'
+import { describe, expect, test } from 'vitest'
+import { redactBody, redactHeaders, redactor } from '../../src/delivery/redact.ts'
+import { newSigningSecret } from '../../src/delivery/signature.ts'
+
+describe('what a receiver answered', () => {
+  const signing = newSigningSecret()
+  const header = 'Bearer n8n-credential/with=signs 1'
+  const redact = redactor([signing, new Secret(header)])
+
+  test('loses every spelling of the secrets that were used', () => {
+    const plain = signing.reveal()
+    const spellings = [plain, plain.slice(6), header, 'n8n-credential/with=signs 1'].flatMap((text) => [
+      text,
+      encodeURIComponent(text),
+      JSON.stringify({ text }),
+      Buffer.from(text).toString('base64'),
+      Buffer.from(text).toString('base64url'),
+      Buffer.from(text).toString('hex'),
+    ])
+    const clean = redactBody(redact, Buffer.from(`before ${spellings.join(' | ')} after`)).toString()
+    expect(clean).toMatch(/^before .*\[redacted\].* after$/)
+    for (const text of [
+      plain,
+      plain.slice(6),
+      'n8n-credential',
+      Buffer.from(plain).toString('hex').slice(0, 60),
+    ])
+      expect(clean).not.toContain(text)
+  })
+
+  test('loses what looks like a credential, and keeps the rest', () => {
+    expect(redact('authorization: Bearer abcdefgh12345 ok')).toBe('authorization: [redacted] ok')
+    expect(redact('whsec_c29tZW9uZSBlbHNl and eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln')).toBe(
+      '[redacted] and [redacted]',
+    )
+    expect(redact('{"message":"Workflow was started"}')).toBe('{"message":"Workflow was started"}')
+  })
+
+  test('loses the values of headers that carry credentials by name', () => {
+    expect(
+      redactHeaders(redact, {
+        'set-cookie': ['session=1'],
+        'x-api-key': 'k',
+        'content-type': 'text/plain',
+        via: [header, 'x'],
+      }),
+    ).toEqual({
+      'set-cookie': '[redacted]',
+      'x-api-key': '[redacted]',
+      'content-type': 'text/plain',
+      via: ['[redacted]', 'x'],
+    })
+  })
+})
