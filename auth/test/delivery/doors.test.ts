@@ -76,7 +76,7 @@ afterAll(async () => {
   await t.close()
 })
 
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 async function call(method: Method, url: string, as?: string, body?: object, server = app) {
   const response = await fetch(`${server.listeningOrigin}${url}`, {
     method,
@@ -92,6 +92,61 @@ async function call(method: Method, url: string, as?: string, body?: object, ser
 }
 
 describe('the doors of destinations and rules', () => {
+  test('IA-06 a change takes only what can be changed, in its type, and answers for ids of nobody alike', async () => {
+    const made = await call('POST', '/internal/destinations', 'admin', {
+      name: 'changed',
+      url: 'https://hook.example/in',
+    })
+    const path = `/internal/destinations/${(made.body as { id: string }).id}`
+    const bad: readonly [string, Method, object][] = [
+      ['', 'PATCH', {}],
+      ['', 'PATCH', { secret: 'mine' }],
+      ['', 'PATCH', { disabled_at: null }],
+      ['', 'PATCH', { name: ['n'] }],
+      ['', 'PATCH', { concurrency: 0 }],
+      ['', 'PATCH', { timeout_ms: 30_001 }],
+      ['', 'PATCH', { headers: ['x-a: b'] }],
+      ['', 'PATCH', { headers: { 'x-a': 'one\ntwo' } }],
+      ['', 'PATCH', { retry_schedule: ['5'] }],
+      ['/rotate-secret', 'POST', { overlap_seconds: -1 }],
+      ['/rotate-secret', 'POST', { overlap: 1 }],
+      ['/test', 'POST', { to: 'https://evil.example/' }],
+      ['/test', 'POST', { url: 'https://evil.example/' }],
+    ]
+    for (const [suffix, method, body] of bad)
+      expect([suffix, body, (await call(method, path + suffix, 'admin', body)).status]).toEqual([
+        suffix,
+        body,
+        400,
+      ])
+    const changed = await call('PATCH', path, 'admin', { name: 'other', headers: { 'X-A': 'b' } })
+    expect(changed).toMatchObject({
+      status: 200,
+      body: { name: 'other', header_names: ['x-a'], state: 'active' },
+    })
+    expect((await call('PATCH', path, 'alice', { name: 'hers' })).status).toBe(403)
+    expect((await call('POST', `${path}/pause`, 'admin')).body).toMatchObject({ state: 'paused' })
+    expect((await call('POST', `${path}/resume`, 'admin')).body).toMatchObject({ state: 'active' })
+    expect((await call('GET', path, 'admin')).body).toMatchObject({ name: 'other' })
+    const rotated = await call('POST', `${path}/rotate-secret`, 'admin', {})
+    expect(rotated).toMatchObject({ status: 200, body: { secret: expect.stringMatching(/^whsec_/) } })
+    expect(await call('POST', `${path}/rotate-secret`, 'admin', {})).toMatchObject({
+      status: 409,
+      body: { error: 'rotation_running' },
+    })
+    const nobody = `/internal/destinations/${newId('dst')}`
+    for (const [method, suffix, body] of [
+      ['GET', '', undefined],
+      ['PATCH', '', { name: 'x' }],
+      ['POST', '/pause', undefined],
+      ['POST', '/resume', undefined],
+      ['POST', '/rotate-secret', {}],
+      ['POST', '/test', {}],
+    ] as const)
+      expect((await call(method, nobody + suffix, 'admin', body)).status).toBe(404)
+    await call('DELETE', path, 'admin')
+  })
+
   test('create, list and delete; the secret is shown once', async () => {
     const made = await call('POST', '/internal/destinations', 'admin', {
       name: 'hook',

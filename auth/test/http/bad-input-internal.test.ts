@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openWorld, type World } from '../world.ts'
 import { type Person, signIn } from './people.ts'
-import { type ListedRoute, listRoutes, nameOf, pathOf, sampleOf } from './route-list.ts'
+import { type ListedRoute, listRoutes, nameOf, needsAField, pathOf, sampleOf } from './route-list.ts'
 import { type Answer, ask, type Question } from './wire.ts'
 
 const CANARY = 'canary9c1e'
@@ -128,7 +128,7 @@ describe('bad input at the internal API', () => {
       Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
     ]
     for (const route of withBody)
-      for (const body of broken)
+      for (const body of needsAField(route) ? broken : broken.filter((text) => text !== '{}'))
         expectRefusal([nameOf(route), String(body)], await call(route, { body }), 400)
   })
 
@@ -154,7 +154,7 @@ describe('bad input at the internal API', () => {
           await call(route, { body: JSON.stringify({ ...sample, [more]: CANARY }) }),
           400,
         )
-      for (const name of Object.keys(sample)) {
+      for (const name of needsAField(route) ? Object.keys(sample) : []) {
         const { [name]: _, ...rest } = sample
         expectRefusal([nameOf(route), name], await call(route, { body: JSON.stringify(rest) }), 400)
       }

@@ -72,6 +72,14 @@ const SAMPLES: Readonly<Record<string, () => Record<string, unknown>>> = {
   'PUT /internal/local/destination': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
 }
 
+/** Routes with a body in which every field may be left out; an empty one is right where that says something. */
+const NOTHING_REQUIRED = new Set([
+  'POST /internal/destinations/{id}/rotate-secret',
+  'POST /internal/destinations/{id}/test',
+])
+
+export const needsAField = (route: ListedRoute): boolean => !NOTHING_REQUIRED.has(nameOf(route))
+
 export function sampleOf(route: ListedRoute): Record<string, unknown> {
   const sample = SAMPLES[`${route.method} ${route.pattern}`]
   if (sample === undefined) throw new Error(`no sample for ${route.method} ${route.pattern}: add one`)
