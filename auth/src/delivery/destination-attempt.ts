@@ -3,29 +3,9 @@
  * take out of the answer. Read anew for each attempt, so a change counts from the next one on. It keeps nothing.
  */
 import { Secret } from '@flovify/providers'
-import { type Sql, sql } from '../db/sql.ts'
 import type { KeyContext, Vault } from '../vault/vault.ts'
+import type { SealedForAttempt } from './destination-store.ts'
 import { type Redact, redactor } from './redact.ts'
-
-/** The columns below, as they stand. */
-export interface SealedForAttempt {
-  readonly url: string
-  readonly test_url: string | null
-  readonly data_key: string
-  readonly secret: string
-  /** Null also when its time is over. */
-  readonly previous_secret: string | null
-  readonly headers: string | null
-  readonly timeout_ms: number
-  readonly retry_schedule: readonly number[] | null
-  readonly retry_statuses: readonly number[] | null
-  readonly ca: string | null
-}
-
-/** Of a destination called `d` in the statement. */
-export const attemptColumns: Sql = sql`
-  d.url, d.test_url, d.data_key, d.secret, case when d.previous_secret_until > auth.clock() then d.previous_secret end as previous_secret,
-  d.headers, d.timeout_ms, d.retry_schedule, d.retry_statuses, d.ca`
 
 export interface DestinationForAttempt {
   readonly url: string

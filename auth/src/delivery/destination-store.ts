@@ -1,7 +1,6 @@
 /** The one writer of auth.destinations, except for what the claim keeps there (`store.ts`). Secrets come sealed. */
 import type { Db, Sql } from '../db/sql.ts'
 import { join, sql } from '../db/sql.ts'
-import { attemptColumns, type SealedForAttempt } from './destination-attempt.ts'
 import type { DestinationKind } from './destination-values.ts'
 
 export interface DestinationRow {
@@ -55,6 +54,26 @@ export type DestinationColumns = Partial<
     | 'ca'
   >
 >
+
+/** What one attempt needs, sealed. */
+export interface SealedForAttempt {
+  readonly url: string
+  readonly test_url: string | null
+  readonly data_key: string
+  readonly secret: string
+  /** Null also when its time is over. */
+  readonly previous_secret: string | null
+  readonly headers: string | null
+  readonly timeout_ms: number
+  readonly retry_schedule: readonly number[] | null
+  readonly retry_statuses: readonly number[] | null
+  readonly ca: string | null
+}
+
+/** Of a destination called `d` in the statement. */
+export const attemptColumns: Sql = sql`
+  d.url, d.test_url, d.data_key, d.secret, case when d.previous_secret_until > auth.clock() then d.previous_secret end as previous_secret,
+  d.headers, d.timeout_ms, d.retry_schedule, d.retry_statuses, d.ca`
 
 const shown = sql`
   id, kind, name, url, test_url, header_names, concurrency, rate_per_second, timeout_ms, retry_schedule, retry_statuses, ca,
