@@ -178,7 +178,7 @@ test('example 3 takes a delivery that is ours and refuses one that is not', asyn
   const post = (bytes: Buffer) =>
     fetch(`http://127.0.0.1:${port}/`, {
       method: 'POST',
-      headers: { ...sign(new Secret(secret), 'evt_a', new Date(), body) },
+      headers: { ...sign([new Secret(secret)], 'evt_a', new Date(), body) },
       body: new Uint8Array(bytes),
     })
   expect((await post(body)).status).toBe(204)
