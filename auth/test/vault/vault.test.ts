@@ -140,7 +140,7 @@ describe('the vault', () => {
 
   test('TV-10 the cipher is called in one file only, with its tag length', async () => {
     const { globSync } = await import('node:fs')
-    const files = globSync('{auth,bff,client,providers}/src/**/*.ts', {
+    const files = globSync('{auth,bff,client,console,local,providers,simulators}/src/**/*.{ts,tsx}', {
       cwd: new URL('../../../', import.meta.url).pathname,
     })
     const users: string[] = []
