@@ -8,7 +8,6 @@ import type {
   CompletedFlow,
   ConnectionView,
   CreatedDestination,
-  DeliveryView,
   DestinationView,
   EventDetail,
   EventQuery,
@@ -28,6 +27,15 @@ import type {
   SigninLink,
   StartedFlow,
 } from './wire.ts'
+import type {
+  DeadRetry,
+  DeadRetryRequest,
+  DeliveryDetail,
+  DeliveryQuery,
+  DestinationHealth,
+  ListedDelivery,
+  RetriedDelivery,
+} from './wire-deliveries.ts'
 
 export { ConnectError } from './connect-error.ts'
 export type { ClientOptions } from './request.ts'
@@ -41,6 +49,7 @@ export {
 } from './verify-signature.ts'
 export type { ConnectionChange, WatchOptions } from './watch-connections.ts'
 export type * from './wire.ts'
+export type * from './wire-deliveries.ts'
 
 export interface Items<T> {
   readonly items: T[]
@@ -69,7 +78,15 @@ export interface ConnectClient {
   /** Newest first. */
   events(session: string, query?: EventQuery): Promise<Page<EventView>>
   event(session: string, eventId: string): Promise<EventDetail>
-  delivery(session: string, deliveryId: string): Promise<DeliveryView>
+  /** An administrator sees what each attempt met. */
+  delivery(session: string, deliveryId: string): Promise<DeliveryDetail>
+  /** Administrators. Newest first by `at`. */
+  deliveries(session: string, query?: DeliveryQuery): Promise<Page<ListedDelivery>>
+  retryDelivery(session: string, deliveryId: string): Promise<RetriedDelivery>
+  destinationHealth(session: string, destinationId: string): Promise<DestinationHealth>
+  /** How many dead deliveries `retryDead` would take. */
+  countDead(session: string, destinationId: string): Promise<{ count: number }>
+  retryDead(session: string, destinationId: string, request: DeadRetryRequest): Promise<DeadRetry>
 
   destinations(session: string): Promise<Items<DestinationView>>
   createDestination(session: string, request: NewDestination): Promise<CreatedDestination>
@@ -125,6 +142,13 @@ export function connectClient(options: ClientOptions): ConnectClient {
     events: (session, query = {}) => get('/internal/events', session, { ...query }),
     event: async (session, id) => get(`/internal/events/${segment(id)}`, session),
     delivery: async (session, id) => get(`/internal/deliveries/${segment(id)}`, session),
+    deliveries: (session, query = {}) => get('/internal/deliveries', session, { ...query }),
+    retryDelivery: async (session, id) =>
+      send('POST', `/internal/deliveries/${segment(id)}/retry`, undefined, { session }),
+    destinationHealth: async (session, id) => get(`/internal/destinations/${segment(id)}/health`, session),
+    countDead: async (session, id) => get(`/internal/destinations/${segment(id)}/retry-dead`, session),
+    retryDead: async (session, id, request) =>
+      send('POST', `/internal/destinations/${segment(id)}/retry-dead`, request, { session }),
 
     destinations: (session) => get('/internal/destinations', session),
     createDestination: (session, request) => send('POST', '/internal/destinations', request, { session }),

@@ -79,6 +79,21 @@ const CALLS: [string, string | undefined, boolean, (client: ConnectClient) => Pr
   ],
   ['GET /internal/events/evt_a', undefined, true, (c) => c.event(SESSION, 'evt_a')],
   ['GET /internal/deliveries/dlv_a', undefined, true, (c) => c.delivery(SESSION, 'dlv_a')],
+  [
+    'GET /internal/deliveries?state=dead&destination=dst_a',
+    undefined,
+    true,
+    (c) => c.deliveries(SESSION, { state: 'dead', destination: 'dst_a' }),
+  ],
+  ['POST /internal/deliveries/dlv_a/retry', undefined, true, (c) => c.retryDelivery(SESSION, 'dlv_a')],
+  ['GET /internal/destinations/dst_a/health', undefined, true, (c) => c.destinationHealth(SESSION, 'dst_a')],
+  ['GET /internal/destinations/dst_a/retry-dead', undefined, true, (c) => c.countDead(SESSION, 'dst_a')],
+  [
+    'POST /internal/destinations/dst_a/retry-dead',
+    '{"expected_count":3,"idempotency_key":"key-of-mine"}',
+    true,
+    (c) => c.retryDead(SESSION, 'dst_a', { expected_count: 3, idempotency_key: 'key-of-mine' }),
+  ],
   ['GET /internal/destinations', undefined, true, (c) => c.destinations(SESSION)],
   [
     'POST /internal/destinations',

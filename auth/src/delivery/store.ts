@@ -146,6 +146,10 @@ export interface Sending {
   readonly secret: string
   readonly timeout_ms: number
   readonly deleted: boolean
+  /** Seconds before each further try; null: the default plan. */
+  readonly retry_schedule: readonly number[] | null
+  /** Statuses that are worth another try; null: all that are not 2xx. */
+  readonly retry_statuses: readonly number[] | null
   /** Its breaker is open, or it is known to be failing. */
   readonly unwell: boolean
   /** The event itself is about a destination. */
@@ -155,7 +159,7 @@ export interface Sending {
 /** What one attempt needs, read anew each time: a changed URL counts from the next attempt on. */
 export function loadSending(db: Db, row: DeliveryRow): Promise<Sending | undefined> {
   return db.one<Sending>(sql`
-    select e.data, d.name, d.url, d.data_key, d.secret, d.timeout_ms, d.deleted_at is not null as deleted,
+    select e.data, d.name, d.url, d.data_key, d.secret, d.timeout_ms, d.deleted_at is not null as deleted, d.retry_schedule, d.retry_statuses,
            d.breaker = 'open' or d.failing_since is not null as unwell, coalesce(e.type like '%.destination.v1.%', false) as about_destination
       from auth.destinations d
       left join auth.events e on e.recorded_at = ${row.event_recorded_at} and e.id = ${row.event_id}

@@ -17,7 +17,7 @@ import { bury, buryPoison } from './death.ts'
 import { destinationContext } from './destinations.ts'
 import type { Egress, EgressAnswer } from './egress.ts'
 import { type Health, openHealth } from './health.ts'
-import { nextTry, retryAfterMs } from './schedule.ts'
+import { type Next, nextTry, retryAfterMs } from './schedule.ts'
 import { type Attempt, settleDelivered, settleDueAgain, settleUnsent } from './settle-store.ts'
 import { sign } from './signature.ts'
 import { claimDueDeliveries, type DeliveryRow, loadSending, type Sending } from './store.ts'
@@ -173,12 +173,27 @@ async function settle(
     return
   }
   const asked = retryAfterMs(result.retryAfter, needs.clock.now())
-  const next = nextTry(row.attempts + 1 - row.plan_start, asked, needs.random)
+  const next = afterFailure(row, sending, result.status, asked, needs.random)
   if (next.kind === 'again') {
     if (!(await settleDueAgain(needs.db, row, written, next.delayMs))) return
     needs.metrics.deliveries(row.destination_id, 'failed')
     needs.log.warn({ ...fields, again_in_ms: next.delayMs }, 'an attempt failed')
-  } else if (!(await bury(needs, row, sending, written, 'exhausted'))) return
+  } else if (!(await bury(needs, row, sending, written, next.kind))) return
   if (result.status === 410) await health.gone(row.destination_id)
   else await health.failed(row.destination_id, asked)
+}
+
+/** A destination that is gone may come back: what 410 was said to waits there with the others. */
+function afterFailure(
+  row: DeliveryRow,
+  sending: Sending,
+  status: number | null,
+  retryAfter: number | undefined,
+  random: () => number,
+): Next | { readonly kind: 'rejected' } {
+  const { retry_statuses: statuses, retry_schedule: schedule } = sending
+  if (status !== null && status !== 410 && statuses !== null && !statuses.includes(status))
+    return { kind: 'rejected' }
+  const steps = schedule?.map((seconds) => seconds * 1000)
+  return nextTry(row.attempts + 1 - row.plan_start, retryAfter, random, steps)
 }

@@ -50,6 +50,15 @@ describe('the retry schedule', () => {
       expect(nextTry(failed, 1_000, Math.random)).toEqual({ kind: 'exhausted' })
   })
 
+  test('DO-07 a destination’s own plan has its own number of tries and jitter, also where its steps do not grow', () => {
+    const steps = [60_000, 60_000, 10_000]
+    expect(nextTry(1, undefined, () => 0.5, steps)).toEqual({ kind: 'again', delayMs: 30_000 })
+    expect(nextTry(2, undefined, () => 0, steps)).toEqual({ kind: 'again', delayMs: 30_000 })
+    expect(nextTry(3, undefined, () => 0.999_999_999, steps)).toEqual({ kind: 'again', delayMs: 10_000 })
+    expect(nextTry(4, undefined, () => 0, steps)).toEqual({ kind: 'exhausted' })
+    expect(nextTry(1, undefined, () => 0, [])).toEqual({ kind: 'exhausted' })
+  })
+
   test('DO-07 Retry-After puts a try off and never brings one forward', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 9 }), random, fc.nat(24 * HOUR), (failed, chance, asked) => {

@@ -154,6 +154,33 @@ describe('a delivery', () => {
     expect(receiver.requests).toHaveLength(10)
   })
 
+  test('DO-07 a destination’s own plan and statuses are followed: an answer that is not worth another try is a death', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    await t.db.rows(
+      sql`update auth.destinations set retry_schedule = array[100, 200], retry_statuses = array[503]`,
+    )
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(503).end()
+    await runDue()
+    const ahead = await t.db.one<{ ahead: number }>(
+      sql`select extract(epoch from due_at - auth.clock())::float as ahead from auth.deliveries`,
+    )
+    expect(Math.round(ahead?.ahead ?? 0)).toBe(50)
+    await makeDue()
+    await runDue()
+    await makeDue()
+    await runDue()
+    expect(await delivery(id)).toMatchObject({ state: 'dead', reason: 'exhausted', attempts: 3 })
+    const other = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.writeHead(422).end()
+    await runDue()
+    expect(await delivery(other)).toMatchObject({ state: 'dead', reason: 'rejected', attempts: 1 })
+    const third = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) => response.socket?.destroy()
+    await runDue()
+    expect(await delivery(third)).toMatchObject({ state: 'open', attempts: 1 })
+  })
+
   test('DO-07 the first retry is due within five seconds', async () => {
     const here = await addDestination(t.db, { url: receiver.url })
     await addDelivery(t.db, here, await addEvent(t.db))
