@@ -309,3 +309,91 @@ describe('the doors of events and deliveries', () => {
       expect((await call('GET', `/internal/events?${query}`, 'admin')).status, query).toBe(400)
   })
 })
+
+describe('the doors of dead letters', () => {
+  test('DO-10 list, retry, count, retry all, and health, for administrators alone', async () => {
+    await t.db.rows(sql`truncate auth.events, auth.deliveries`)
+    const destination = await addDestination(t.db)
+    const event = await addEvent(t.db)
+    const one = await addDelivery(t.db, destination, event)
+    for (let i = 0; i < 3; i += 1) await addDelivery(t.db, destination, event)
+    await t.db.rows(sql`
+      update auth.deliveries set state = 'dead', reason = 'exhausted', due_at = null, dead_at = auth.clock()`)
+    const list = await call(
+      'GET',
+      `/internal/deliveries?state=dead&destination=${destination}&limit=3`,
+      'admin',
+    )
+    expect(list.body.items).toHaveLength(3)
+    expect(list.body.items[0]).toMatchObject({ state: 'dead', reason: 'exhausted', waiting: null })
+    const rest = await call('GET', `/internal/deliveries?state=dead&cursor=${list.body.next_cursor}`, 'admin')
+    expect(rest.body.items).toHaveLength(1)
+
+    expect(await call('POST', `/internal/deliveries/${one}/retry`, 'admin')).toEqual({
+      status: 200,
+      body: { id: one, state: 'open', retried: true },
+    })
+    expect((await call('POST', `/internal/deliveries/${one}/retry`, 'admin')).body.retried).toBe(false)
+
+    const all = `/internal/destinations/${destination}/retry-dead`
+    expect((await call('GET', all, 'admin')).body).toEqual({ count: 3 })
+    const asked = { expected_count: 3, idempotency_key: 'key-of-the-test' }
+    expect((await call('POST', all, 'admin', { ...asked, expected_count: 2 })).body.error).toBe(
+      'count_changed',
+    )
+    const accepted = await call('POST', all, 'admin', asked)
+    expect(accepted).toMatchObject({ status: 202, body: { expected: 3, released: 0, running: true } })
+    expect(await call('POST', all, 'admin', asked)).toEqual(accepted)
+    expect((await call('POST', all, 'admin', { ...asked, idempotency_key: 'another-key' })).body.error).toBe(
+      'retry_running',
+    )
+    const health = await call('GET', `/internal/destinations/${destination}/health`, 'admin')
+    expect(health.body).toMatchObject({ state: 'active', dead: 3, open: 1 })
+    expect(health.body.last_hour.minutes).toHaveLength(60)
+
+    for (const [method, url] of [
+      ['GET', '/internal/deliveries'],
+      ['GET', all],
+      ['POST', all],
+      ['POST', `/internal/deliveries/${one}/retry`],
+      ['GET', `/internal/destinations/${destination}/health`],
+    ] as const)
+      expect((await call(method, url, 'alice', method === 'POST' ? asked : undefined)).status, url).toBe(403)
+  })
+
+  test.each([
+    'state=lost',
+    'destination=dst_x',
+    'event=x',
+    'from=yesterday',
+    'from=2026-02-31T25:00:00Z',
+    'to=2026-01-01',
+    'limit=101',
+    'cursor=x',
+    'owner=1',
+  ])('a list by %s is a 400', async (query) => {
+    expect((await call('GET', `/internal/deliveries?${query}`, 'admin')).status).toBe(400)
+  })
+
+  test('what an attempt met is for administrators: a user sees that it failed', async () => {
+    const destination = await addDestination(t.db)
+    const event = await addEvent(t.db, { ownerId: '2' })
+    const id = await addDelivery(t.db, destination, event)
+    await t.db.rows(sql`
+      insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error, phases, response_headers, response_body)
+      values (${id}, ${event.id}, ${destination}, 1, auth.clock(), 12, 'failed', 500, 'status_500', '{"connect":3.5}',
+              ${Buffer.from('{"server":"inside"}')}, ${Buffer.from('<b>inside</b>')})`)
+    const forAdmin = await call('GET', `/internal/deliveries/${id}`, 'admin')
+    expect(forAdmin.body.attempts).toMatchObject([
+      {
+        status: 500,
+        phases: { connect: 3.5 },
+        response_headers: { server: 'inside' },
+        response_body: '<b>inside</b>',
+      },
+    ])
+    const forAlice = await call('GET', `/internal/deliveries/${id}`, 'alice')
+    expect(forAlice.body.attempts).toMatchObject([{ number: 1, status: 500, error: 'status_500' }])
+    expect(JSON.stringify(forAlice.body)).not.toContain('inside')
+  })
+})

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sql } from '../../src/db/sql.ts'
+import { readDestinationHealth } from '../../src/delivery/health-store.ts'
+import { newId } from '../../src/platform/ids.ts'
+import { openMetrics } from '../../src/platform/metrics.ts'
+import { readBacklog } from '../../src/work/backlog-store.ts'
+import { type TestDatabase, testDatabase } from '../database.ts'
+import { addDelivery, addDestination, addEvent } from './world.ts'
+
+let t: TestDatabase
+let here: string
+let other: string
+
+beforeAll(async () => {
+  t = await testDatabase()
+  here = await addDestination(t.db)
+  other = await addDestination(t.db)
+  const event = await addEvent(t.db)
+  await addDelivery(t.db, here, event, -120_000)
+  await addDelivery(t.db, here, event, 60_000)
+  const leased = await addDelivery(t.db, here, event, -1_000)
+  const dead = await addDelivery(t.db, here, event)
+  await addDelivery(t.db, other, event, -600_000)
+  await t.db.rows(
+    sql`update auth.deliveries set lease_until = auth.clock() + interval '30 minutes' where id = ${leased}`,
+  )
+  await t.db.rows(
+    sql`update auth.deliveries set state = 'dead', due_at = null, dead_at = auth.clock() where id = ${dead}`,
+  )
+  await t.db.rows(sql`update auth.destinations set paused = true where id = ${other}`)
+  await t.db.rows(sql`select auth.ensure_day('attempts', (auth.clock() - interval '1 day')::date)`)
+  const attempt = (secondsAgo: number, outcome: string, ms: number, destination = here) =>
+    t.db.rows(sql`
+      insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome)
+      values ('dlv_x', 'evt_x', ${destination}, 1, auth.clock() - make_interval(secs => ${secondsAgo}), ${ms}, ${outcome})`)
+  for (let n = 1; n <= 20; n += 1) await attempt(90, 'delivered', n)
+  await attempt(1_830, 'failed', 500)
+  await attempt(3_700, 'failed', 9_999)
+  await attempt(90, 'failed', 9_999, other)
+})
+afterAll(() => t.close())
+
+describe('how a destination is doing', () => {
+  test('tells what waits and the last hour minute by minute, of this destination alone', async () => {
+    const health = await readDestinationHealth(t.db, here)
+    expect(health).toMatchObject({
+      destination_id: here,
+      state: 'active',
+      breaker: 'closed',
+      open: 3,
+      due: 2,
+      in_flight: 1,
+      dead: 1,
+    })
+    expect(health?.oldest_due_seconds).toBeGreaterThanOrEqual(120)
+    const { minutes, ...hour } = health?.last_hour ?? { minutes: [] }
+    expect(hour).toMatchObject({ delivered: 20, failed: 1, p50_ms: 11 })
+    expect(minutes).toHaveLength(60)
+    const told = minutes.filter((minute) => minute.delivered + minute.failed > 0)
+    expect(told).toMatchObject([
+      { delivered: 0, failed: 1, p50_ms: 500, p95_ms: 500 },
+      { delivered: 20, failed: 0, p50_ms: 10.5 },
+    ])
+    expect(minutes[0]).toMatchObject({ delivered: 0, p50_ms: null })
+  })
+
+  test('has no answer for one that is unknown or deleted', async () => {
+    expect(await readDestinationHealth(t.db, newId('dst'))).toBeUndefined()
+  })
+
+  test('tells of paused, failing and disabled ones as what they are', async () => {
+    const state = async () => (await readDestinationHealth(t.db, other))?.state
+    expect(await state()).toBe('paused')
+    await t.db.rows(
+      sql`update auth.destinations set paused = false, failing_since = auth.clock(), breaker = 'open', probe_at = auth.clock() where id = ${other}`,
+    )
+    expect(await readDestinationHealth(t.db, other)).toMatchObject({
+      state: 'failing',
+      breaker: 'open',
+      probe_at: expect.any(String),
+      failing_since: expect.any(String),
+    })
+    await t.db.rows(
+      sql`update auth.destinations set disabled_at = auth.clock(), disabled_reason = 'gone' where id = ${other}`,
+    )
+    expect(await readDestinationHealth(t.db, other)).toMatchObject({
+      state: 'disabled',
+      disabled_reason: 'gone',
+    })
+  })
+})
+
+describe('the gauges', () => {
+  test('tell what waits at each destination, held ones included; one that is gone disappears', async () => {
+    const backlog = await readBacklog(t.db)
+    expect(backlog).toMatchObject({ due: 3, dead: 1 })
+    expect(backlog.oldestDueSeconds).toBeGreaterThanOrEqual(600)
+    const metrics = openMetrics()
+    metrics.destinations(backlog.destinations)
+    const { body } = await metrics.page()
+    const value = (name: string, destination: string) =>
+      new RegExp(`flovify_destination_${name}\\{destination="${destination}"\\} (\\S+)`).exec(body)?.[1]
+    expect(value('due', here)).toBe('2')
+    expect(value('in_flight', here)).toBe('1')
+    expect(value('dead', here)).toBe('1')
+    expect(Number(value('oldest_due_seconds', other))).toBeGreaterThanOrEqual(600)
+    expect(value('breaker_open', other)).toBe('1')
+    metrics.destinations(backlog.destinations.filter(({ destination }) => destination === here))
+    expect((await metrics.page()).body).not.toContain(other)
+  })
+})
