@@ -45,6 +45,7 @@ import { openPresence } from './vault/presence.ts'
 import { loadKeyRing } from './vault/store.ts'
 import { openVault } from './vault/vault.ts'
 import { plantChores } from './work/chores.ts'
+import { openHints } from './work/hint.ts'
 import { openWorker } from './work/work.ts'
 import { choreTable, workTable } from './work-table.ts'
 
@@ -142,7 +143,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       chores,
     }),
   )
-  const subscriptions = openSubscriptions({ provider, nudge: worker, lookup })
+  const hints = openHints({ db: pools.work, url: config.databaseUrl, role: config.role, worker, log })
+  const subscriptions = openSubscriptions({ provider, nudge: hints, lookup })
   const ingest = openIngest({
     db: pools.ingest,
     ledger,
@@ -151,7 +153,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     notified: (ids) => {
       touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
     },
-    nudgeDeliveries: () => worker.nudge('deliveries'),
+    nudgeDeliveries: () => hints.nudge('deliveries'),
     clock,
     metrics,
     log,
@@ -176,7 +178,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         history: openHistory(pools.reads),
         listDeliveries: (query) => listDeliveries(pools.reads, query),
         destinationHealth: (id) => readDestinationHealth(pools.reads, id),
-        deadLetters: openDeadLetters({ db: pools.work, nudge: worker }),
+        deadLetters: openDeadLetters({ db: pools.work, nudge: hints }),
         destinations,
         sendTest: (actor, id, to) =>
           sendTest({ db: pools.work, vault, egress, clock, naming, version: config.version }, actor, id, to),
@@ -229,7 +231,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       const work = config.role === 'door' ? Promise.resolve() : worker.drain(graceMs)
       const doors = closeDoor(door, graceMs).then(() => ingest.close())
       await withinGrace(Promise.all([work, doors, internal.close()]), graceMs + CUT_MS)
-      await egress.close()
+      await Promise.all([egress.close(), hints.close()])
       await proxy.close()
       await withinGrace(presence.end(), CUT_MS)
       await withinGrace(closePools(pools), CUT_MS)

@@ -1,10 +1,11 @@
 /**
  * The table to read first: every address of the BFF with who may call it and whether it changes state. From it the
  * server derives the session check and the CSRF guard (route.ts) and the tests their matrix (BC-01). What a route does
- * stands in sessions.ts, connecting.ts and views.ts; what a person may see is decided by Auth, never here.
+ * stands in sessions.ts, connecting.ts, views.ts and delivery-views.ts; what a person may see is decided by Auth, never here.
  */
 import { Type } from 'typebox'
 import { beginConnection, finishConnection } from './connecting.ts'
+import { deliveryRoutes } from './delivery-routes.ts'
 import type { Deps } from './deps.ts'
 import { type Route, route } from './route.ts'
 import { endSession, showSession, startSession } from './sessions.ts'
@@ -132,5 +133,6 @@ export function routes(deps: Deps): Route[] {
       params: Id,
       handle: (input) => views.event(deps, input),
     }),
+    ...deliveryRoutes(deps),
   ]
 }

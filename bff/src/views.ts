@@ -43,6 +43,7 @@ export const event = (deps: Deps, input: Input<{ id: string }>): Promise<Reply> 
     body: await deps.auth.event(session, input.params.id),
   }))
 
-async function withSession(input: Input, view: (session: string) => Promise<Reply>): Promise<Reply> {
+/** Whether the session lives is judged by Auth in the call itself. */
+export async function withSession(input: Input, view: (session: string) => Promise<Reply>): Promise<Reply> {
   return input.session === undefined ? refused('sign_in_required') : view(input.session)
 }

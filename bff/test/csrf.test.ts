@@ -22,6 +22,7 @@ const BODIES: Record<string, string> = {
   '/bff/session': `{"token":"${'t'.repeat(43)}"}`,
   '/bff/auth/connect/:provider': '{}',
   '/bff/auth/finish': `{"ticket":"${'t'.repeat(43)}"}`,
+  '/bff/destinations/:id/retry-dead': '{"expected_count":1,"idempotency_key":"key-of-mine"}',
 }
 const pathOf = (one: Route) => one.path.replace(':provider', 'acme').replace(':id', 'con_a')
 const bodyOf = (one: Route) => (one.body === undefined ? undefined : BODIES[one.path])
@@ -63,6 +64,8 @@ describe('BC-01 a request that changes state comes from the console or does noth
       'DELETE /bff/session',
       'POST /bff/auth/connect/:provider',
       'POST /bff/auth/finish',
+      'POST /bff/deliveries/:id/retry',
+      'POST /bff/destinations/:id/retry-dead',
       'POST /bff/session',
     ])
   })

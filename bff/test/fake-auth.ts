@@ -102,6 +102,9 @@ function defaults(): FakeAuth['answers'] {
     ],
     ['GET /internal/connections', forLiveSession(200, { items: [] })],
     ['DELETE /internal/connections/con_a', forLiveSession(204)],
+    ['GET /internal/destinations/con_a/retry-dead', forLiveSession(200, { count: 1 })],
+    ['POST /internal/destinations/con_a/retry-dead', forLiveSession(202, { id: 'rtr_a' })],
+    ['POST /internal/deliveries/con_a/retry', forLiveSession(200, { id: 'con_a' })],
     ['GET /internal/events', forLiveSession(200, { items: [] })],
     ['GET /internal/events/evt_a', forLiveSession(200, { id: 'evt_a', payload: '{}' })],
   ])

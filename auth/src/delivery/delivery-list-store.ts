@@ -129,11 +129,9 @@ function partsOf(query: DeliveryQuery): Sql[] {
     case 'dead':
       return [dead]
     case 'delivered':
-      return [finished(sql`and w.state = 'delivered'`)]
     case 'cancelled':
     case 'expired':
-      // `<>` as well: the partial index of those that were not delivered says so
-      return [finished(sql`and w.state <> 'delivered' and w.state = ${state}`)]
+      return [finished(sql`and w.state = ${state}`)]
     default:
       return state satisfies never
   }

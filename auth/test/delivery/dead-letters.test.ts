@@ -162,6 +162,10 @@ describe('the retry of all dead deliveries of a destination', () => {
     await round()
     expect(await open(here)).toBe(0)
     expect(await letters.count(here)).toBe(4)
+    expect(await t.db.one(sql`select released, due_at from auth.dead_retries`)).toEqual({
+      released: 4,
+      due_at: null,
+    })
   })
 
   test('RE-02 a lost lease releases nothing', async () => {

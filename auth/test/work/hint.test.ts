@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { sql } from '../../src/db/sql.ts'
+import { type Hints, openHints } from '../../src/work/hint.ts'
+import { type TestDatabase, testDatabase } from '../database.ts'
+import { capturedLog } from '../delivery/world.ts'
+
+let t: TestDatabase
+let door: Hints
+let work: Hints
+const heard: string[] = []
+const { log, lines } = capturedLog()
+
+beforeAll(async () => {
+  t = await testDatabase()
+  const open = (role: 'door' | 'work', nudge: (kind: string) => void) =>
+    openHints({ db: t.db, url: t.url, role, worker: { nudge }, log })
+  work = open('work', (kind) => heard.push(kind))
+  door = open('door', () => {
+    throw new Error('a door does not work')
+  })
+})
+afterAll(async () => {
+  await work.close()
+  await door.close()
+  await t.close()
+})
+
+const listeners = () =>
+  t.db.rows<{ pid: number }>(sql`
+    select pid from pg_stat_activity
+     where datname = current_database() and application_name = 'flovify-hints' and query like 'listen%'`)
+const listening = () => expect.poll(listeners, { timeout: 10_000 }).toHaveLength(1)
+
+test('what a door stores is told to the processes that work, many hints as few', async () => {
+  await listening()
+  for (let n = 0; n < 500; n += 1) door.nudge('deliveries')
+  await expect.poll(() => heard.length).toBeGreaterThan(0)
+  expect(new Set(heard)).toEqual(new Set(['deliveries']))
+  expect(heard.length).toBeLessThan(5)
+})
+
+test('a process that works nudges itself', () => {
+  heard.length = 0
+  work.nudge('dead_retries')
+  expect(heard).toEqual(['dead_retries'])
+})
+
+test('a lost connection is made again, and hints are heard again', async () => {
+  const [before] = await listeners()
+  await t.db.rows(sql`select pg_terminate_backend(${before?.pid}::int)`)
+  await expect
+    .poll(async () => (await listeners())[0]?.pid ?? before?.pid, { timeout: 10_000 })
+    .not.toBe(before?.pid)
+  expect(lines.join('')).toContain('hints are not heard')
+  heard.length = 0
+  door.nudge('deliveries')
+  await expect.poll(() => heard).toEqual(['deliveries'])
+})
