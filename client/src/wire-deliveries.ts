@@ -45,7 +45,7 @@ export interface AttemptDetail {
   error: string | null
   /** The rest for administrators only. Milliseconds of each phase that was reached. */
   phases?: Record<string, number> | null
-  response_headers?: Record<string, string> | null
+  response_headers?: Record<string, string | string[]> | null
   /** At most 4 KiB, redacted. Shown as text, never parsed into markup. */
   response_body?: string | null
 }

@@ -18,7 +18,7 @@ export interface AttemptHistory {
 export interface AttemptDetail extends AttemptHistory {
   /** Milliseconds of each phase that was reached. */
   readonly phases: Readonly<Record<string, number>> | null
-  readonly response_headers: Readonly<Record<string, string>> | null
+  readonly response_headers: Readonly<Record<string, string | readonly string[]>> | null
   /** At most 4 KiB, redacted, as text: never parsed into markup. */
   readonly response_body: string | null
 }
@@ -107,7 +107,8 @@ export async function readAttemptDetails(db: Db, deliveryId: string): Promise<At
     ...row,
     started_at: row.started_at.toISOString(),
     response_headers:
-      row.response_headers && (JSON.parse(row.response_headers.toString()) as Record<string, string>),
+      row.response_headers &&
+      (JSON.parse(row.response_headers.toString()) as AttemptDetail['response_headers']),
     response_body: row.response_body?.toString('utf8') ?? null,
   }))
 }

@@ -15,7 +15,7 @@ export interface Attempt {
   /** Milliseconds of each phase that was reached. */
   readonly phases?: Readonly<Record<string, number>> | undefined
   /** Redacted. */
-  readonly responseHeaders?: Readonly<Record<string, string>> | undefined
+  readonly responseHeaders?: Readonly<Record<string, string | readonly string[]>> | undefined
   /** Redacted, at most 4 KiB. */
   readonly responseBody?: Buffer | undefined
 }

@@ -5,6 +5,7 @@
  */
 import type { Database, Db, Transaction } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
+import { attemptColumns, type SealedForAttempt } from './destination-store.ts'
 
 export interface DeliveryRow {
   readonly id: string
@@ -137,19 +138,11 @@ function takeDueDeliveries(
     select id, lease_id, claims, event_id, event_recorded_at, destination_id, attempts, plan_start from taken order by due_at, id`)
 }
 
-export interface Sending {
+export interface Sending extends SealedForAttempt {
   /** Null when the event's day has been dropped. */
   readonly data: Buffer | null
   readonly name: string
-  readonly url: string
-  readonly data_key: string
-  readonly secret: string
-  readonly timeout_ms: number
   readonly deleted: boolean
-  /** Seconds before each further try; null: the default plan. */
-  readonly retry_schedule: readonly number[] | null
-  /** Statuses that are worth another try; null: all that are not 2xx. */
-  readonly retry_statuses: readonly number[] | null
   /** Its breaker is open, or it is known to be failing. */
   readonly unwell: boolean
   /** The event itself is about a destination. */
@@ -159,7 +152,7 @@ export interface Sending {
 /** What one attempt needs, read anew each time: a changed URL counts from the next attempt on. */
 export function loadSending(db: Db, row: DeliveryRow): Promise<Sending | undefined> {
   return db.one<Sending>(sql`
-    select e.data, d.name, d.url, d.data_key, d.secret, d.timeout_ms, d.deleted_at is not null as deleted, d.retry_schedule, d.retry_statuses,
+    select e.data, d.name, d.deleted_at is not null as deleted, ${attemptColumns},
            d.breaker = 'open' or d.failing_since is not null as unwell, coalesce(e.type like '%.destination.v1.%', false) as about_destination
       from auth.destinations d
       left join auth.events e on e.recorded_at = ${row.event_recorded_at} and e.id = ${row.event_id}

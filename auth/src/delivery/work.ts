@@ -1,38 +1,26 @@
 /**
- * The kind of due row called `deliveries`: one row is one event for one destination. It loads the event's stored bytes,
- * signs them with a fresh timestamp, sends them through the egress guard and settles. It changes no byte of the body,
- * and never settles what it cut off itself.
+ * The kind of due row called `deliveries`: one row is one event for one destination. It makes an attempt, writes it with
+ * the new state, and lets the destination's health be judged. It never settles what it cut off itself.
  */
-import type { Secret } from '@flovify/providers'
 import type { Database } from '../db/sql.ts'
 import type { Ledger } from '../ledger/ledger.ts'
-import type { Clock } from '../platform/clock.ts'
-import { monotonicMs } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
-import type { Vault } from '../vault/vault.ts'
 import { extendLease, releaseLease } from '../work/due.ts'
 import type { WorkKind } from '../work/work.ts'
+import { type AttemptNeeds, type AttemptResult, attemptDelivery } from './attempt.ts'
 import { bury, buryPoison } from './death.ts'
-import { destinationContext } from './destinations.ts'
-import type { Egress, EgressAnswer } from './egress.ts'
 import { type Health, openHealth } from './health.ts'
-import { type Next, nextTry, retryAfterMs } from './schedule.ts'
-import { type Attempt, settleDelivered, settleDueAgain, settleUnsent } from './settle-store.ts'
-import { sign } from './signature.ts'
+import { nextTry, retryAfterMs } from './schedule.ts'
+import { settleDelivered, settleDueAgain, settleUnsent } from './settle-store.ts'
 import { claimDueDeliveries, type DeliveryRow, loadSending, type Sending } from './store.ts'
 
-export interface DeliveryWorkNeeds {
+export interface DeliveryWorkNeeds extends AttemptNeeds {
   /** The worker's pool: the claim takes a transaction. */
   readonly db: Database
-  readonly vault: Vault
-  readonly egress: Egress
   readonly ledger: Pick<Ledger, 'record'>
-  readonly clock: Clock
   readonly metrics: Metrics
   readonly log: Log
-  /** SERVICE_SEMVER, for the user agent. */
-  readonly version: string
   /** Uniform in [0, 1). */
   readonly random: () => number
 }
@@ -67,85 +55,11 @@ async function deliver(
     await settleUnsent(needs.db, row, 'expired', 'event_gone')
     return
   }
-  const startedAt = needs.clock.now()
-  const began = monotonicMs()
-  const result = await attempt(needs, row, sending, sending.data, startedAt, signal)
+  const result = await attemptDelivery(needs, row, sending, sending.data, signal)
   // Cut off by us: the row comes again by its lease. An answer that did arrive is settled; fencing judges a lost lease.
-  if (result.error === 'aborted') return
-  const durationMs = monotonicMs() - began
-  needs.metrics.attemptSeconds(durationMs / 1000)
-  await settle(needs, health, row, sending, result, {
-    startedAt,
-    durationMs,
-    status: result.status,
-    error: result.error,
-  })
-}
-
-interface AttemptResult {
-  readonly delivered: boolean
-  readonly status: number | null
-  readonly error: string | null
-  readonly retryAfter: string | undefined
-}
-
-async function attempt(
-  needs: DeliveryWorkNeeds,
-  row: DeliveryRow,
-  sending: Sending,
-  body: Buffer,
-  at: Date,
-  signal: AbortSignal,
-): Promise<AttemptResult> {
-  const secret = openSecret(needs.vault, row.destination_id, sending)
-  // A key that is missing today may be configured tomorrow: it costs a try of the schedule, not the delivery.
-  if (secret === undefined) return failed('vault_error')
-  const answer = await needs.egress.post({
-    url: sending.url,
-    headers: {
-      'content-type': 'application/cloudevents+json; charset=utf-8',
-      'user-agent': `FlovifyConnect/${needs.version}`,
-      ...sign([secret], row.event_id, at, body),
-    },
-    body,
-    deadlineMs: sending.timeout_ms,
-    signal,
-  })
-  return judge(answer)
-}
-
-/** 2xx is delivered, everything else has failed; the words are ours. */
-function judge(answer: EgressAnswer): AttemptResult {
-  switch (answer.kind) {
-    case 'refused':
-      return failed('egress_refused')
-    case 'failed':
-      return failed(answer.error)
-    case 'answered': {
-      const { status, retryAfter } = answer
-      if (status >= 200 && status < 300)
-        return { delivered: true, status, error: null, retryAfter: undefined }
-      const error = status >= 300 && status < 400 ? 'redirect' : `status_${status}`
-      return { delivered: false, status, error, retryAfter }
-    }
-    default:
-      return answer satisfies never
-  }
-}
-
-const failed = (error: string): AttemptResult => ({
-  delivered: false,
-  status: null,
-  error,
-  retryAfter: undefined,
-})
-
-function openSecret(vault: Vault, destinationId: string, sending: Sending): Secret | undefined {
-  try {
-    return vault.open(sending.data_key, destinationContext(destinationId)).unseal('secret', sending.secret)
-  } catch {
-    return undefined
-  }
+  if (result.attempt.error === 'aborted') return
+  needs.metrics.attemptSeconds(result.attempt.durationMs / 1000)
+  await settle(needs, health, row, sending, result)
 }
 
 async function settle(
@@ -153,47 +67,32 @@ async function settle(
   health: Health,
   row: DeliveryRow,
   sending: Sending,
-  result: AttemptResult,
-  written: Attempt,
+  { delivered, attempt, retryAfter, retries, stepsMs }: AttemptResult,
 ): Promise<void> {
   const fields = {
     delivery: row.id,
     event: row.event_id,
     destination: row.destination_id,
     attempt: row.attempts + 1,
-    status: result.status,
-    error: result.error,
-    duration_ms: Math.round(written.durationMs),
+    status: attempt.status,
+    error: attempt.error,
+    duration_ms: Math.round(attempt.durationMs),
   }
-  if (result.delivered) {
-    if (!(await settleDelivered(needs.db, row, written))) return
+  if (delivered) {
+    if (!(await settleDelivered(needs.db, row, attempt))) return
     needs.metrics.deliveries(row.destination_id, 'delivered')
     needs.log.info(fields, 'delivered')
     await health.delivered(row.destination_id, sending.unwell)
     return
   }
-  const asked = retryAfterMs(result.retryAfter, needs.clock.now())
-  const next = afterFailure(row, sending, result.status, asked, needs.random)
+  const asked = retryAfterMs(retryAfter, needs.clock.now())
+  const tries = row.attempts + 1 - row.plan_start
+  const next = retries ? nextTry(tries, asked, needs.random, stepsMs) : { kind: 'rejected' as const }
   if (next.kind === 'again') {
-    if (!(await settleDueAgain(needs.db, row, written, next.delayMs))) return
+    if (!(await settleDueAgain(needs.db, row, attempt, next.delayMs))) return
     needs.metrics.deliveries(row.destination_id, 'failed')
     needs.log.warn({ ...fields, again_in_ms: next.delayMs }, 'an attempt failed')
-  } else if (!(await bury(needs, row, sending, written, next.kind))) return
-  if (result.status === 410) await health.gone(row.destination_id)
+  } else if (!(await bury(needs, row, sending, attempt, next.kind))) return
+  if (attempt.status === 410) await health.gone(row.destination_id)
   else await health.failed(row.destination_id, asked)
-}
-
-/** A destination that is gone may come back: what 410 was said to waits there with the others. */
-function afterFailure(
-  row: DeliveryRow,
-  sending: Sending,
-  status: number | null,
-  retryAfter: number | undefined,
-  random: () => number,
-): Next | { readonly kind: 'rejected' } {
-  const { retry_statuses: statuses, retry_schedule: schedule } = sending
-  if (status !== null && status !== 410 && statuses !== null && !statuses.includes(status))
-    return { kind: 'rejected' }
-  const steps = schedule?.map((seconds) => seconds * 1000)
-  return nextTry(row.attempts + 1 - row.plan_start, retryAfter, random, steps)
 }

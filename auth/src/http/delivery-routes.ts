@@ -45,7 +45,12 @@ const DeliveryDetail = Type.Object({
     Type.Object({
       ...attempt,
       phases: Type.Optional(Type.Union([Type.Record(Type.String(), Type.Number()), Type.Null()])),
-      response_headers: Type.Optional(Type.Union([Type.Record(Type.String(), Type.String()), Type.Null()])),
+      response_headers: Type.Optional(
+        Type.Union([
+          Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())])),
+          Type.Null(),
+        ]),
+      ),
       response_body: Type.Optional(Text),
     }),
   ),

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import type { Secret } from '@flovify/providers'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
+import { destinationContext } from '../../src/delivery/destination-attempt.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
@@ -329,15 +331,64 @@ describe('a delivery', () => {
     )
   })
 
-  test('no text from outside and no secret gets into a log line or an attempt', async () => {
+  test('no text from outside gets into a log line, and no secret into what is kept of the answer', async () => {
     const secret = newSigningSecret()
     const here = await addDestination(t.db, { url: `${receiver.url}/secret-path`, secret })
-    await addDelivery(t.db, here, await addEvent(t.db))
-    receiver.answer = (_request, response) => response.writeHead(500, 'CANARY-reason').end('CANARY-body')
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) =>
+      response
+        .writeHead(500, 'CANARY-reason', { 'x-echo': secret.reveal(), 'x-api-key': 'CANARY-key' })
+        .end(`CANARY-body ${secret.reveal()} Bearer abcdefghijklmnop`)
     await runDue()
     expect(lines.length).toBeGreaterThan(0)
-    const all = lines.join('') + JSON.stringify(await t.db.rows(sql`select * from auth.attempts`))
+    const log = lines.join('')
     for (const word of ['CANARY', 'secret-path', secret.reveal(), secret.reveal().slice(6)])
-      expect(all.includes(word), word).toBe(false)
+      expect(log.includes(word), word).toBe(false)
+    const kept = await t.db.one<{ h: string; b: string }>(sql`
+      select convert_from(response_headers, 'UTF8') h, convert_from(response_body, 'UTF8') b from auth.attempts where delivery_id = ${id}`)
+    expect(kept?.b).toBe('CANARY-body [redacted] [redacted]')
+    expect(kept?.h).toContain('x-echo')
+    for (const word of ['CANARY-key', secret.reveal(), secret.reveal().slice(6)])
+      expect(kept?.h.includes(word), word).toBe(false)
+  })
+
+  test('an attempt keeps its phases, headers and at most 4 KiB of the body, also of one that arrived', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) =>
+      response.writeHead(200, { 'x-told': 'yes' }).end('b'.repeat(9_000))
+    await runDue()
+    const row = await t.db.one<{ phases: Record<string, number>; h: string; length: number }>(sql`
+      select phases, convert_from(response_headers, 'UTF8') h, length(response_body) from auth.attempts where delivery_id = ${id}`)
+    expect(row?.phases).toMatchObject({ connectMs: expect.any(Number), firstByteMs: expect.any(Number) })
+    expect(row?.phases.totalMs).toBeGreaterThanOrEqual(row?.phases.firstByteMs ?? Number.NaN)
+    expect(JSON.parse(row?.h ?? '')).toMatchObject({ 'x-told': 'yes' })
+    expect(row?.length).toBe(4096)
+  })
+
+  test('DO-04 while a secret is being replaced, a delivery verifies with either; later with the new one alone', async () => {
+    const [before, now] = [newSigningSecret(), newSigningSecret()]
+    const here = await addDestination(t.db, { url: receiver.url, secret: now })
+    const sealed = await t.db.one<{ data_key: string }>(
+      sql`select data_key from auth.destinations where id = ${here}`,
+    )
+    const previous = vault
+      .open(sealed?.data_key ?? '', destinationContext(here))
+      .seal('previous_secret', before)
+    await t.db.rows(sql`
+      update auth.destinations set previous_secret = ${previous}, previous_secret_until = auth.clock() + interval '1 hour'`)
+    const verify = (secret: Secret) => {
+      const request = receiver.requests.at(-1)
+      if (request === undefined) throw new Error('nothing arrived')
+      return new Webhook(secret.reveal()).verify(request.body, request.headers as Record<string, string>)
+    }
+    await addDelivery(t.db, here, await addEvent(t.db))
+    await runDue()
+    for (const secret of [before, now]) expect(verify(secret)).toMatchObject({ id: expect.any(String) })
+    await t.db.rows(sql`update auth.destinations set previous_secret_until = auth.clock()`)
+    await addDelivery(t.db, here, await addEvent(t.db))
+    await runDue()
+    expect(verify(now)).toMatchObject({ id: expect.any(String) })
+    expect(() => verify(before)).toThrow()
   })
 })
