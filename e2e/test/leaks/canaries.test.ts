@@ -62,6 +62,7 @@ describe('the full run with canaries', () => {
       'destination secret',
       'clientState',
       'relay secret',
+      'caller token',
       'channel secret',
       'SERVICE_SECRET',
       'ENCRYPTION_KEY',
@@ -70,6 +71,7 @@ describe('the full run with canaries', () => {
       expect(kinds.get(name)?.length, name).toBeGreaterThan(0)
     expect(world.connected).toBe(2)
     expect(world.delivered).toBeGreaterThanOrEqual(8)
+    expect(world.services).toEqual({ tokens: 4, proxied: 4, refused: 14 })
     expect(world.forced.provider).toBe(2 * 18)
     expect(world.forced.flow).toBe(14)
     expect(world.forced.door).toBeGreaterThan(45)

@@ -18,6 +18,7 @@ import * as outages from './forced-outages.ts'
 import { hostileInputs } from './hostile-inputs.ts'
 import { consoleHeaders, control, type Person, type Scene, signIn } from './person.ts'
 import { seedConnections, vaultOf } from './seeded-vault.ts'
+import { playServices, type ServiceCalls } from './services.ts'
 import { openTrail, type Trail } from './trail.ts'
 
 export interface LeakWorld {
@@ -25,6 +26,7 @@ export interface LeakWorld {
   readonly trail: Trail
   /** How many errors of each kind were forced. */
   readonly forced: Readonly<Record<string, number>>
+  readonly services: ServiceCalls
   readonly connected: number
   readonly delivered: number
   close(): Promise<void>
@@ -69,6 +71,7 @@ export async function playEverything(): Promise<LeakWorld> {
     await signInByPlatform(scene, person, sessionSecret)
     await relay(scene, relaySecret)
     await sleep(1_000)
+    const services = await playServices(scene, person)
     failing = true
     await sendMessages(stack)
     const counts: Record<string, number> = {
@@ -93,6 +96,7 @@ export async function playEverything(): Promise<LeakWorld> {
       stack,
       trail,
       forced: counts,
+      services,
       connected: statuses.filter((status) => status === 200).length,
       delivered: stack.receiver.received().filter(({ status, verified }) => verified && status === 204)
         .length,
