@@ -293,6 +293,22 @@ describe('when somebody goes away', () => {
     await until('the provider’s side is ended', () => upstream.cut.count === 1)
   })
 
+  test('a client that ends before the provider has answered ends the call there too', async () => {
+    upstream.answer = () => undefined
+    const outgoing = httpRequest({
+      port: world.internalPort,
+      host: '127.0.0.1',
+      path: `/internal/connections/${id}/proxy/drive/files/x`,
+      headers,
+    })
+    outgoing.on('error', () => undefined)
+    outgoing.end()
+    await until('the provider is asked', () => upstream.arrived.length === 1)
+    outgoing.destroy()
+    await until('the provider’s side is ended', () => upstream.cut.count === 1)
+    await until('it is audited', async () => (await auditOf()).length === 1)
+  })
+
   test('a provider that cannot be reached is 502, audited, and no token is in the log', async () => {
     upstream.answer = (_, response) => void response.destroy()
     const answer = await call('gmail/users/me/profile')
