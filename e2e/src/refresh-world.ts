@@ -1,0 +1,275 @@
+/**
+ * Several real Auth processes on one database against simulated providers in a process of their own, with connections
+ * whose refresh tokens those providers have issued. For faults of refreshing: what the providers were asked is counted
+ * there and not by us.
+ */
+import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { Secret } from '@flovify/providers'
+import pg from 'pg'
+import { newId } from '../../auth/src/platform/ids.ts'
+import { openKeyRing } from '../../auth/src/vault/key-ring.ts'
+import { openVault } from '../../auth/src/vault/vault.ts'
+import { answersOk, type Child, startChild } from '../../local/src/child.ts'
+import { freePort } from '../../local/src/free-port.ts'
+import { newEncryptionKey } from './seed.ts'
+
+export type ProviderName = 'google' | 'microsoft'
+
+export interface TokenRequest {
+  readonly atMs: number
+  readonly grant: string
+  readonly status: number | null
+  readonly credential: string | null
+}
+
+export interface RefreshSeed {
+  readonly provider: ProviderName
+  readonly count: number
+  /** How long the access tokens still live; they were made for an hour. */
+  readonly validSeconds: number
+  readonly due: boolean
+}
+
+export interface RefreshWorld {
+  /** Internal origins, one of each process. */
+  readonly origins: readonly string[]
+  readonly serviceSecret: string
+  readonly db: pg.Pool
+  /** Starts a process, or stops it and starts it again. */
+  start(which: number): Promise<void>
+  /** `kill -9`; returns when it is gone. */
+  kill(which: number): Promise<void>
+  control(path: string, body?: unknown): Promise<unknown>
+  /** What a provider was asked for by refreshes, and the most within any second. */
+  asked(provider: ProviderName): Promise<{ peakPerSecond: number; requests: readonly TokenRequest[] }>
+  /** @returns the ids of the connections */
+  seed(seed: RefreshSeed): Promise<string[]>
+  read(which: number, connectionId: string, minValidSeconds: number): Promise<Response>
+  /** Moves the time of service and providers, as soon as no lease is held. */
+  advance(seconds: number): Promise<void>
+  close(): Promise<void>
+}
+
+const ACCOUNTS = { google: 'gita@flow.test', microsoft: 'adele@contoso.test' } as const
+const SCOPES = {
+  google: ['openid', 'email', 'https://www.googleapis.com/auth/drive'],
+  microsoft: ['openid', 'email', 'offline_access', 'Mail.Send'],
+} as const
+const SEED_BATCH = 1_000
+
+/** @param directory for log files @param processes how many there may be; none is started yet */
+export async function openRefreshWorld(
+  databaseUrl: string,
+  directory: string,
+  processes: number,
+): Promise<RefreshWorld> {
+  const serviceSecret = randomBytes(32).toString('base64url')
+  const controlToken = randomBytes(32).toString('base64url')
+  const key = newEncryptionKey()
+  const [control = 0, google = 0, microsoft = 0, ...ports] = await freePorts(3 + 2 * processes)
+  const at = (port: number | undefined) => `http://127.0.0.1:${port}`
+  const origins = Array.from({ length: processes }, (_, i) => at(ports[2 * i]))
+  const db = new pg.Pool({ connectionString: databaseUrl, max: 6 })
+  const children: (Child | undefined)[] = []
+  const authorization = { authorization: `Bearer ${controlToken}` }
+  const simulators = await startChild({
+    name: 'The simulators',
+    main: 'simulators/src/main.ts',
+    environment: { SIMULATORS_CONFIG: simulatorsConfig({ control, google, microsoft }, controlToken) },
+    logFile: join(directory, 'simulators.log'),
+    logs: 'errors',
+    isReady: () => answersOk(`${at(control)}/state`, authorization),
+    readyWithinMs: 30_000,
+    drainMs: 5_000,
+  })
+
+  const tell = async (path: string, body?: unknown): Promise<unknown> => {
+    const answer = await fetch(`${at(control)}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { ...authorization, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
+    return answer.json()
+  }
+  const environment = {
+    AUTH_MODE: 'local',
+    DATABASE_URL: databaseUrl,
+    SERVICE_SECRET: serviceSecret,
+    ENCRYPTION_KEY: key,
+    WEBHOOK_BASE_URL: 'http://127.0.0.1:8000',
+    CONSOLE_BASE_URL: 'http://localhost:3000',
+    MICROSOFT_CLIENT_ID: 'client-of-microsoft',
+    MICROSOFT_CLIENT_SECRET: 'secret-of-microsoft',
+    MICROSOFT_LOGIN_URL: at(microsoft),
+    MICROSOFT_GRAPH_URL: at(microsoft),
+    GOOGLE_CLIENT_ID: 'client-of-google',
+    GOOGLE_CLIENT_SECRET: 'secret-of-google',
+    GOOGLE_TOKEN_URL: at(google),
+    GOOGLE_ACCOUNTS_URL: at(google),
+    GOOGLE_API_URL: at(google),
+    GMAIL_API_URL: at(google),
+  }
+
+  return {
+    origins,
+    serviceSecret,
+    db,
+    async start(which) {
+      await children[which]?.stop()
+      children[which] = await startChild({
+        name: `Auth ${which}`,
+        main: 'auth/src/main.ts',
+        environment: {
+          ...environment,
+          AUTH_INTERNAL_PORT: String(ports[2 * which]),
+          AUTH_PORT: String(ports[2 * which + 1]),
+        },
+        logFile: join(directory, `auth-${which}.log`),
+        logs: 'all',
+        isReady: () => answersOk(`${origins[which]}/ready`),
+        readyWithinMs: 60_000,
+        drainMs: 20_000,
+      })
+    },
+    kill: async (which) => {
+      await children[which]?.kill('SIGKILL')
+    },
+    control: tell,
+    async asked(provider) {
+      const log = (await tell(`/token-requests/${provider}`)) as {
+        peakPerSecond: number
+        requests: TokenRequest[]
+      }
+      return {
+        peakPerSecond: log.peakPerSecond,
+        requests: log.requests.filter(({ grant }) => grant === 'refresh_token'),
+      }
+    },
+    async seed(seed) {
+      const { grants } = (await tell('/grants', {
+        provider: seed.provider,
+        account: ACCOUNTS[seed.provider],
+        scopes: SCOPES[seed.provider],
+        count: seed.count,
+      })) as { grants: Grant[] }
+      const ids: string[] = []
+      for (let from = 0; from < grants.length; from += SEED_BATCH)
+        ids.push(...(await insert(db, key, seed, grants.slice(from, from + SEED_BATCH))))
+      return ids
+    },
+    read: (which, connectionId, minValidSeconds) =>
+      fetch(`${origins[which]}/internal/connections/${connectionId}/token`, {
+        method: 'POST',
+        headers: { 'x-service-token': serviceSecret, 'content-type': 'application/json' },
+        body: JSON.stringify({ min_valid_seconds: minValidSeconds }),
+      }),
+    async advance(seconds) {
+      for (;;) {
+        const moved = await db.query<{ offset_ms: string }>(
+          `update auth.clock_offset set offset_ms = offset_ms + $1
+            where not exists (select from auth.refreshes where lease_until > auth.clock()) returning offset_ms`,
+          [seconds * 1000],
+        )
+        const offset = moved.rows[0]?.offset_ms
+        if (offset === undefined) continue
+        await tell('/clock', { offsetMs: Number(offset) })
+        return
+      }
+    },
+    async close() {
+      await Promise.all(children.map((child) => child?.stop()))
+      await simulators.stop()
+      await db.end()
+    },
+  }
+}
+
+interface Grant {
+  readonly access_token: string
+  readonly refresh_token: string
+}
+
+async function insert(
+  db: pg.Pool,
+  encryptionKey: string,
+  seed: RefreshSeed,
+  grants: readonly Grant[],
+): Promise<string[]> {
+  const vault = openVault(openKeyRing(new Map([['k0', Buffer.from(encryptionKey, 'base64url')]]), 'k0'))
+  const user = await db.query<{ id: string }>(
+    `insert into auth.users (email) values ('refresh@example.com')
+     on conflict (email) do update set email = excluded.email returning id::text id`,
+  )
+  const owner = user.rows[0]?.id ?? ''
+  const rows = grants.map((grant) => {
+    const id = newId('con')
+    const context = { purpose: 'oauth_tokens', owner, row: id, provider: seed.provider } as const
+    const dataKey = vault.newDataKey(context)
+    const key = vault.open(dataKey, context)
+    return {
+      id,
+      dataKey,
+      access: key.seal('access_token', new Secret(grant.access_token)),
+      refresh: key.seal('refresh_token', new Secret(grant.refresh_token)),
+    }
+  })
+  await db.query(
+    `insert into auth.oauth_tokens
+       (id, user_id, owner_id, provider, account_key, account_label, status, data_key, access_token, refresh_token,
+        expires_at, issued_at, scope, scope_requested)
+     select n.id, $5::int, $5::text, $6, n.id, 'somebody@example.com', 'active', n.data_key, n.access, n.refresh,
+            auth.clock() + make_interval(secs => $7), auth.clock() + make_interval(secs => $7) - interval '1 hour', $8, $8
+       from unnest($1::text[], $2::text[], $3::text[], $4::text[]) n (id, data_key, access, refresh)`,
+    [
+      rows.map(({ id }) => id),
+      rows.map(({ dataKey }) => dataKey),
+      rows.map(({ access }) => access),
+      rows.map(({ refresh }) => refresh),
+      owner,
+      seed.provider,
+      seed.validSeconds,
+      SCOPES[seed.provider].join(' '),
+    ],
+  )
+  await db.query(
+    `insert into auth.refreshes (id, provider, due_at)
+     select unnest($1::text[]), $2, auth.clock() + case when $3 then interval '0' else interval '1 day' end`,
+    [rows.map(({ id }) => id), seed.provider, seed.due],
+  )
+  return rows.map(({ id }) => id)
+}
+
+function simulatorsConfig(
+  ports: { control: number; google: number; microsoft: number },
+  controlToken: string,
+): string {
+  const app = (name: ProviderName) => ({
+    port: ports[name],
+    clientId: `client-of-${name}`,
+    clientSecret: `secret-of-${name}`,
+    redirectUris: [`http://127.0.0.1:8000/webhook/oauth/${name}/callback`],
+  })
+  return JSON.stringify({
+    controlPort: ports.control,
+    controlToken,
+    microsoft: app('microsoft'),
+    google: {
+      ...app('google'),
+      pubsub: {
+        topic: 'projects/project/topics/gmail',
+        subscription: 'projects/project/subscriptions/gmail',
+        audience: 'https://webhooks.example.com/webhook/events/google',
+        serviceAccount: 'push@project.iam.gserviceaccount.com',
+        pushUrl: 'http://127.0.0.1:9/webhook/events/google',
+      },
+    },
+  })
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const found = new Set<number>()
+  while (found.size < count) found.add(await freePort())
+  return [...found]
+}
