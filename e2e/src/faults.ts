@@ -28,6 +28,14 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'a key rotation over 100,000 rows at 200 reads/s, kill -9 in the middle, about eight minutes',
     run: async (print) => (await import('./rewrap-fault.ts')).rewrapAtSize(print),
   },
+  'refresh-storm': {
+    summary: '10,000 tokens that expire in the same minute, 50 refreshes/s allowed, about six minutes',
+    run: async (print) => (await import('./refresh-storm.ts')).stormAtSize(print),
+  },
+  'refresh-outage': {
+    summary: 'the same with the provider down for two simulated hours, about eight minutes',
+    run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
+  },
 }
 
 const name = process.argv[2]
