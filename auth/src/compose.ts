@@ -110,7 +110,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     provider,
     limits: openRefreshLimits({ monotonicMs }),
     pace: openRefreshPace({ db: pools.work, log, monotonicMs, random }),
-    report: openFailureReport({ db: pools.work, log, monotonicMs }),
+    report: openFailureReport({ log, monotonicMs }),
     metrics,
     log,
     random,

@@ -23,6 +23,7 @@ import {
   rejectTicket,
   type TicketHolder,
 } from './flow-store.ts'
+import { alarmOperator, reasonOf } from './provider-alarm.ts'
 import type { SubscriptionsOfConnections } from './subscriptions.ts'
 import { writeConnection } from './write-connection.ts'
 
@@ -122,7 +123,11 @@ async function rejectFlow(needs: CompleteNeeds, ticketHash: Buffer, cause: strin
 
 async function exchange(needs: CompleteNeeds, flow: ClaimedFlow): Promise<CompleteOutcome> {
   const outcome = await redeem(needs, flow)
-  if (outcome.kind === 'failed') return fail(needs, flow, outcome.failure.code)
+  if (outcome.kind === 'failed') {
+    if (outcome.failure.class === 'our_configuration')
+      await alarmOperator(needs, flow.provider, outcome.failure)
+    return fail(needs, flow, reasonOf(outcome.failure))
+  }
   try {
     const connectionId = await writeConnection(needs, flow, outcome)
     needs.metrics.callbacks(flow.provider, 'succeeded')
@@ -173,8 +178,7 @@ async function redeem(needs: CompleteNeeds, flow: ClaimedFlow): Promise<Exchange
 const failed = (code: string): ExchangeOutcome => ({ kind: 'failed', failure: { class: 'transient', code } })
 
 /** Whatever went wrong, the code is wiped: redeeming it again could revoke what it gave (RFC 6749 §4.1.2). */
-async function fail(needs: CompleteNeeds, flow: ClaimedFlow, code: string): Promise<CompleteOutcome> {
-  const reason = /^[A-Za-z0-9_.:-]{1,64}$/.test(code) ? code : 'provider_error'
+async function fail(needs: CompleteNeeds, flow: ClaimedFlow, reason: string): Promise<CompleteOutcome> {
   needs.metrics.callbacks(flow.provider, 'failed')
   needs.log.warn({ provider: flow.provider, flow: flow.id, reason }, 'connecting failed at the exchange')
   try {

@@ -9,11 +9,10 @@
  * State, audit, event and due row change in one transaction. Never asks a provider.
  */
 import type { Failure } from '@flovify/providers'
-import type { Db } from '../db/sql.ts'
 import type { Log } from '../platform/log.ts'
+import { alarmOperator, reasonOf } from './provider-alarm.ts'
 import type { HeldRefresh, RefreshNeeds, RefreshResult } from './refresh.ts'
 import type { RefreshTurn } from './refresh-pace.ts'
-import { raiseAlarm } from './refresh-pace-store.ts'
 import { retryInSeconds } from './refresh-schedule.ts'
 import { deferRefresh, releaseRefresh, type TokensToRefresh, unscheduleRefresh } from './refresh-store.ts'
 import { lockConnection } from './store.ts'
@@ -38,7 +37,7 @@ export async function settleFailure(
       return settleEnding(needs, held, row, { to: 'admin_required', reason: reasonOf(failure), inSeconds })
     case 'our_configuration':
       await needs.pace.answered(row.provider, turn, false)
-      await needs.report.ourConfiguration(row.provider, failure)
+      await alarmOperator(needs, row.provider, failure)
       break
     case 'transient':
     case 'throttled':
@@ -78,35 +77,19 @@ export async function settleEnding(
   return { kind: 'changed' }
 }
 
-/** Codes come from closed sets; what is not one stays outside tables and logs. */
-const reasonOf = (failure: Failure): string =>
-  /^[A-Za-z0-9_.:-]{1,64}$/.test(failure.code) ? failure.code : 'provider_error'
-
-/** Tells the operator what concerns all connections of a provider: not once for each of them. */
+/** Says that refreshes fail at a provider: once in a while, not once for each connection. */
 export interface FailureReport {
-  /** Once for each cause, over all processes, until it is repaired (refresh-pace-store.ts). */
-  ourConfiguration(provider: string, failure: Failure): Promise<void>
-  /** Once in half a minute. */
   notNow(provider: string, failureClass: 'transient' | 'throttled', code: string): void
 }
 
 const NOT_NOW_QUIET_MS = 30_000
 
 export function openFailureReport(needs: {
-  readonly db: Db
   readonly log: Log
   readonly monotonicMs: () => number
 }): FailureReport {
   const last = new Map<string, number>()
   return {
-    async ourConfiguration(provider, failure) {
-      const code = reasonOf(failure)
-      if (await raiseAlarm(needs.db, provider, code))
-        needs.log.error(
-          { provider, code },
-          'alarm: the provider refuses our own credentials or request; its connections stay as they are: correct the configuration',
-        )
-    },
     notNow(provider, failureClass, code) {
       const now = needs.monotonicMs()
       const key = `${provider} ${failureClass}`

@@ -97,7 +97,7 @@ function extend(g: Ground & { offsetMs: number }) {
       provider,
       limits: openRefreshLimits({ monotonicMs: clock }, concurrency),
       pace: openRefreshPace({ db, log: g.log, monotonicMs, random: Math.random }),
-      report: openFailureReport({ db, log: g.log, monotonicMs: clock }),
+      report: openFailureReport({ log: g.log, monotonicMs: clock }),
       metrics: g.metrics,
       log: g.log,
       random: Math.random,
