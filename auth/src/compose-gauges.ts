@@ -1,12 +1,23 @@
 /** The gauges that are read from the database when the page of metrics is asked for. A failure leaves the last values. */
+import { type SecretExpiry, secondsLeft } from './connections/client-secrets.ts'
 import { findAlarms } from './connections/refresh-pace-store.ts'
 import type { Db } from './db/sql.ts'
+import type { Clock } from './platform/clock.ts'
 import type { Metrics } from './platform/metrics.ts'
 import { countRowsByKey } from './vault/rotation-store.ts'
 import { readBacklog } from './work/backlog-store.ts'
 
-export function gaugesFrom(db: Db, metrics: Metrics): () => Promise<void> {
+export interface GaugeNeeds {
+  readonly db: Db
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly expiries: readonly SecretExpiry[]
+}
+
+export function gaugesFrom({ db, metrics, clock, expiries }: GaugeNeeds): () => Promise<void> {
   return async () => {
+    for (const expiry of expiries)
+      metrics.clientSecretExpires(expiry.provider, secondsLeft(expiry, clock.now()))
     const backlog = await readBacklog(db).catch(() => undefined)
     if (backlog === undefined) return
     metrics.gauge('deliveries_due', backlog.due)

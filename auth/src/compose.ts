@@ -7,12 +7,10 @@ import type { Host, Provider } from '@flovify/providers'
 import { callerOfToken, recordDenial } from './callers/callers.ts'
 import { gaugesFrom } from './compose-gauges.ts'
 import { composeProxy } from './compose-proxy.ts'
+import { composeRefreshing } from './compose-refreshing.ts'
 import type { Config } from './config.ts'
+import { noticesOfSecrets, secretExpiries } from './connections/client-secrets.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
-import { openFailureReport } from './connections/refresh-failure.ts'
-import { openRefreshLimits } from './connections/refresh-limits.ts'
-import { openRefreshPace } from './connections/refresh-pace.ts'
-import { plantPaces } from './connections/refresh-pace-store.ts'
 import { callerOfSession } from './connections/sessions.ts'
 import { openTokenReader } from './connections/token-read.ts'
 import { closePools, openPools, type Pools } from './db/pools.ts'
@@ -97,25 +95,16 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     rules: { disableFor: rules.disableFor, ensureEverything: rules.ensureEverything, reload: book.reload },
   })
 
-  const chores = choreTable(pools.work)
+  const expiries = secretExpiries(providers.values())
+  const chores = choreTable(pools.work, { expiries, log })
   await plantChores(pools.work, Object.keys(chores))
-  await plantPaces(pools.work, [...providers.keys()])
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
   const touch = openTouch({ db: pools.work, monotonicMs, log })
   const random = Math.random
-  const refreshing = {
-    db: pools.work,
-    vault,
-    ledger,
-    provider,
-    limits: openRefreshLimits({ monotonicMs }),
-    pace: openRefreshPace({ db: pools.work, log, monotonicMs, random }),
-    report: openFailureReport({ log, monotonicMs }),
-    metrics,
-    log,
-    random,
-    monotonicMs,
-  }
+  const refreshing = await composeRefreshing(
+    { db: pools.work, vault, ledger, provider, metrics, log, random, monotonicMs },
+    [...providers.keys()],
+  )
   const tokens = openTokenReader(refreshing)
   const proxy = composeProxy({ db: pools.work, tokens, provider, metrics, log, monotonicMs })
   const worker = openWorker(
@@ -185,7 +174,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         rules,
         local: config.mode === 'local',
         unready: readiness.reasons,
-        refreshGauges: gaugesFrom(pools.reads, metrics),
+        notices: () => noticesOfSecrets(expiries, clock.now()),
+        refreshGauges: gaugesFrom({ db: pools.reads, metrics, clock, expiries }),
       },
       config.role,
     ),

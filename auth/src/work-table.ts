@@ -8,12 +8,14 @@
  *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us
  *   auth.chores                   work/chores.ts               the housekeeping below
  */
+import { type SecretExpiry, warnOfSecrets } from './connections/client-secrets.ts'
 import { type RefreshWorkNeeds, refreshWork } from './connections/refresh-work.ts'
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
 import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
 import { dropEndedSecrets } from './delivery/destination-store.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
+import type { Log } from './platform/log.ts'
 import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
 import { sweepProcesses } from './vault/store.ts'
 import { type Chore, choreKind, makeDays } from './work/chores.ts'
@@ -23,7 +25,10 @@ const MINUTE = 60
 const HOUR = 60 * MINUTE
 
 /** Housekeeping, by name of its row. */
-export function choreTable(db: Database): Readonly<Record<string, Chore>> {
+export function choreTable(
+  db: Database,
+  secrets: { readonly expiries: readonly SecretExpiry[]; readonly log: Log },
+): Readonly<Record<string, Chore>> {
   return {
     'sweep-flows': {
       everySeconds: MINUTE,
@@ -38,6 +43,10 @@ export function choreTable(db: Database): Readonly<Record<string, Chore>> {
       run: async () => {
         await sweepProcesses(db)
       },
+    },
+    'warn-of-secrets': {
+      everySeconds: HOUR,
+      run: () => warnOfSecrets({ db, log: secrets.log }, secrets.expiries),
     },
     'make-days': { everySeconds: HOUR, run: () => makeDays(db) },
   }

@@ -61,6 +61,8 @@ export interface SettingVariable {
 export interface Provider {
   readonly id: string
   readonly label: string
+  /** When our own client secret ends there, where the operator has told it: nobody can ask the provider. */
+  readonly clientSecretExpiresAt?: Date | undefined
   readonly oauth: ProviderOAuth
   readonly webhook: ProviderWebhook
   readonly subscriptions: ProviderSubscriptions

@@ -19,6 +19,8 @@ export interface SettingReader {
   requiredSecret(name: string, because: string): Secret
   /** A secret that may be absent; when present it has at least `minimumBytes` bytes. */
   optionalSecret(name: string, minimumBytes: number): Secret | undefined
+  /** A day of the calendar (its beginning, UTC) or a moment in UTC, ISO 8601. */
+  date(name: string): Date | undefined
   mistake(sentence: string): void
 }
 
@@ -62,6 +64,14 @@ export function readerOf(environment: Environment, mode: 'production' | 'local')
       }
       return new Secret(value)
     },
+    date(name) {
+      const value = text(name)
+      if (value === undefined) return undefined
+      const date = dateOf(value)
+      if (date === undefined)
+        mistakes.push(`${name} is not a date: write it as 2027-03-31 or 2027-03-31T12:00:00Z.`)
+      return date
+    },
     mistake: (sentence) => {
       mistakes.push(sentence)
     },
@@ -81,4 +91,13 @@ function problemOfBaseUrl(value: string, mode: 'production' | 'local'): string |
 
 function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname)
+}
+
+function dateOf(value: string): Date | undefined {
+  const shape = /^(\d{4}-\d{2}-\d{2})(?:T(\d{2}:\d{2}(?::\d{2})?(?:\.\d{1,3})?)Z)?$/.exec(value)
+  const day = shape?.[1]
+  if (day === undefined) return undefined
+  const date = new Date(value)
+  // the 30th of February would silently become a day of March
+  return Number.isNaN(date.getTime()) || !date.toISOString().startsWith(day) ? undefined : date
 }

@@ -31,6 +31,8 @@ export interface Metrics {
   destinations(backlogs: readonly DestinationGauges[]): void
   /** What an operator has to repair at a provider; all of them at once. */
   providerAlarms(alarms: readonly { readonly provider: string; readonly code: string }[]): void
+  /** Refreshed when the page is read. Negative once it has expired. */
+  clientSecretExpires(provider: string, inSeconds: number): void
   page(): Promise<{ contentType: string; body: string }>
 }
 
@@ -135,6 +137,12 @@ export function openMetrics(): Metrics {
     labelNames: ['provider', 'code'],
     registers: [registry],
   })
+  const secrets = new Gauge({
+    name: `${PREFIX}client_secret_expires_seconds`,
+    help: 'Until our own client secret at a provider expires, where the operator has told when',
+    labelNames: ['provider'],
+    registers: [registry],
+  })
   const gauges = new Map<string, Gauge>()
   return {
     callbacks: (provider, outcome) => callbacks.inc({ provider, outcome }),
@@ -175,6 +183,7 @@ export function openMetrics(): Metrics {
       alarmed.reset()
       for (const { provider, code } of alarms) alarmed.set({ provider, code }, 1)
     },
+    clientSecretExpires: (provider, inSeconds) => secrets.set({ provider }, inSeconds),
     page: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
   }
 }

@@ -101,6 +101,11 @@ const unsafe: [string, RegExp, Record<string, string | undefined>, string[]?][] 
     /MICROSOFT_CLIENT_SECRET is missing/,
     { MICROSOFT_CLIENT_SECRET: undefined },
   ],
+  [
+    'a date of the client secret that is none',
+    /MICROSOFT_CLIENT_SECRET_EXPIRES_AT is not a date/,
+    { MICROSOFT_CLIENT_SECRET_EXPIRES_AT: '2027-02-30' },
+  ],
   ['a short relay secret', /MICROSOFT_WEBHOOK_SECRET is too short/, { MICROSOFT_WEBHOOK_SECRET: 'short' }],
   [
     'half of the push settings',

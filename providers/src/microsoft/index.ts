@@ -14,6 +14,7 @@ export const microsoft: ProviderModule<MicrosoftSettings> = {
   open: (settings, host) => ({
     id: 'microsoft',
     label: 'Microsoft 365',
+    clientSecretExpiresAt: settings.clientSecretExpiresAt,
     oauth: microsoftOAuth(settings, host),
     webhook: microsoftWebhook(settings),
     subscriptions: microsoftSubscriptions(settings, host),

@@ -9,6 +9,7 @@ import { readerOf } from '../setting-reader.ts'
 export interface MicrosoftSettings {
   readonly clientId: string
   readonly clientSecret: Secret
+  readonly clientSecretExpiresAt: Date | undefined
   /** `common`, `organizations`, `consumers`, a tenant's GUID or a verified domain. */
   readonly tenant: string
   readonly loginUrl: string
@@ -20,6 +21,11 @@ export interface MicrosoftSettings {
 export const microsoftVariables: readonly SettingVariable[] = [
   { name: 'MICROSOFT_CLIENT_ID', meaning: 'Application (client) id; without it Microsoft 365 is off' },
   { name: 'MICROSOFT_CLIENT_SECRET', meaning: 'Client secret of the app registration', secret: true },
+  {
+    name: 'MICROSOFT_CLIENT_SECRET_EXPIRES_AT',
+    meaning:
+      'When that secret expires, as the portal shows it (2027-03-31): warned of 60, 30 and 7 days ahead',
+  },
   {
     name: 'MICROSOFT_TENANT',
     meaning: 'Who may sign in: common, organizations, consumers, a tenant id or domain',
@@ -50,6 +56,7 @@ export function readMicrosoftSettings(
   const settings: MicrosoftSettings = {
     clientId: read.shaped('MICROSOFT_CLIENT_ID', '', CLIENT_ID, 'a client id'),
     clientSecret: read.requiredSecret('MICROSOFT_CLIENT_SECRET', 'MICROSOFT_CLIENT_ID'),
+    clientSecretExpiresAt: read.date('MICROSOFT_CLIENT_SECRET_EXPIRES_AT'),
     tenant: read.shaped(
       'MICROSOFT_TENANT',
       'common',

@@ -182,6 +182,35 @@ describe('Microsoft sign-in', () => {
     ])
   })
 
+  it.each([
+    ['2027-03-31', '2027-03-31T00:00:00.000Z'],
+    ['2027-03-31T12:30:00Z', '2027-03-31T12:30:00.000Z'],
+    ['', undefined],
+    ['31.03.2027', 'refused'],
+    ['2027-13-01', 'refused'],
+    ['2027-02-30', 'refused'],
+    ['2027-03-31T25:00Z', 'refused'],
+    ['next spring', 'refused'],
+  ])('OP-06 MICROSOFT_CLIENT_SECRET_EXPIRES_AT=%s is %s', (value, expected) => {
+    const reading = microsoft.readSettings(
+      { ...world.environment, MICROSOFT_CLIENT_SECRET_EXPIRES_AT: value },
+      'local',
+    )
+    if (expected === 'refused') {
+      expect(reading).toMatchObject({
+        kind: 'invalid',
+        mistakes: [expect.stringMatching(/^MICROSOFT_CLIENT_SECRET_EXPIRES_AT is not a date/)],
+      })
+      if (value !== '') expect(JSON.stringify(reading)).not.toContain(value)
+      return
+    }
+    if (reading.kind !== 'on') throw new Error(inspect(reading))
+    expect(reading.settings.clientSecretExpiresAt?.toISOString()).toBe(expected)
+    expect(microsoft.open(reading.settings, { fetch, now: () => clock.now }).clientSecretExpiresAt).toEqual(
+      expected === undefined ? undefined : new Date(expected),
+    )
+  })
+
   it('asks by form_post with the account picker, offline_access included', () => {
     const request = {
       state: 's',
