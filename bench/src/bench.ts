@@ -16,6 +16,10 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     summary: 'durable ingest against a bare Node.js server, three interleaved rounds, about a minute',
     run: async (print) => (await import('./ingest.ts')).benchIngest(print),
   },
+  tokens: {
+    summary: 'token reads over HTTP against the same select behind a bare door, about a minute',
+    run: async (print) => (await import('./tokens.ts')).benchTokens(print),
+  },
   vault: {
     summary: 'seal and open times against bare AES-256-GCM, some seconds',
     run: async (print) => (await import('./vault.ts')).benchVault(print),

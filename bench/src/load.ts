@@ -7,7 +7,8 @@ import { connect, type Socket } from 'node:net'
 
 export interface Load {
   readonly port: number
-  readonly path: string
+  /** One for all, or one of each request. */
+  readonly path: string | ((n: number) => string)
   readonly connections: number
   readonly seconds: number
   readonly headers?: Readonly<Record<string, string>>
@@ -44,12 +45,13 @@ export async function runLoad(load: Load): Promise<LoadResult> {
           return
         }
         const body = load.body(sent)
+        const path = typeof load.path === 'string' ? load.path : load.path(sent)
         sent += 1
         at = performance.now()
         socket.write(
           Buffer.concat([
             Buffer.from(
-              `POST ${load.path} HTTP/1.1\r\nHost: 127.0.0.1:${load.port}\r\nContent-Type: application/json\r\n${extra}Content-Length: ${body.length}\r\n\r\n`,
+              `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${load.port}\r\nContent-Type: application/json\r\n${extra}Content-Length: ${body.length}\r\n\r\n`,
             ),
             body,
           ]),

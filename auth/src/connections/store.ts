@@ -88,12 +88,16 @@ export const findSealedToken = (
   minValidSeconds: number,
   scope: ConnectionScope,
 ) =>
-  db.one<SealedToken>(sql`
+  db.one<SealedToken>(
+    sql`
     select id, owner_id, provider, status, status_reason, data_key, access_token, expires_at, scope, version,
            coalesce(expires_at > auth.clock() + least(make_interval(secs => ${minValidSeconds}),
                                                       greatest(interval '1 minute', (expires_at - issued_at) * 0.9)), false) fresh,
            coalesce(expires_at > auth.clock(), false) valid
-      from auth.oauth_tokens where id = ${connectionId} and ${within(scope, columns)}`)
+      from auth.oauth_tokens where id = ${connectionId} and ${within(scope, columns)}`,
+    // the text is one for all who may touch every connection; limits have many shapes
+    scope.kind === 'all' ? 'find-sealed-token' : undefined,
+  )
 
 /** Connections of a living user at a provider, without those that ended. */
 export const findConnectionsOf = (

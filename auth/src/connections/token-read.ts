@@ -6,7 +6,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { audit } from '../audit/audit.ts'
+import { type AuditGroup, openAuditGroup } from '../audit/audit-group.ts'
 import { ALL_CONNECTIONS, type ConnectionScope } from '../db/connection-scope.ts'
 import { REFRESH_LEASE_SECONDS, type RefreshNeeds, type RefreshResult, refresh } from './refresh.ts'
 import { findRefreshState, releaseRefresh, takeRefresh } from './refresh-store.ts'
@@ -52,6 +52,7 @@ const ADMIT_MS = 4_000
 
 export function openTokenReader(needs: RefreshNeeds): TokenReader {
   const shared = new Map<string, Promise<RefreshResult>>()
+  const audits = openAuditGroup(needs.db)
 
   function renewOnce(connectionId: string, stale: Stale): Promise<RefreshResult> {
     const running = shared.get(connectionId)
@@ -86,7 +87,7 @@ export function openTokenReader(needs: RefreshNeeds): TokenReader {
     },
     async readFor(caller, connectionId, minValidSeconds) {
       const token = await read(connectionId, minValidSeconds, caller.scope)
-      if (token.kind === 'token') await auditRead(needs, caller, connectionId, token)
+      if (token.kind === 'token') await auditRead(audits, caller, connectionId, token)
       return token
     },
     connectionsOf: async (scope, userId, provider) =>
@@ -125,8 +126,9 @@ async function renew(needs: RefreshNeeds, connectionId: string, stale: Stale): P
   }
 }
 
-const auditRead = (needs: RefreshNeeds, caller: TokenCaller, connectionId: string, token: ReadableToken) =>
-  audit(needs.db, {
+/** Many reads share one commit; none leaves before its own. */
+const auditRead = (audits: AuditGroup, caller: TokenCaller, connectionId: string, token: ReadableToken) =>
+  audits.add({
     actor: caller.actor,
     action: 'token.read',
     subject: connectionId,
