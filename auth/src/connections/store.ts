@@ -63,41 +63,7 @@ export const updateConnection = (tx: Db, row: ConnectionToWrite) =>
            updated_at = auth.clock()
      where id = ${row.id}`)
 
-export interface SealedToken {
-  readonly id: string
-  readonly owner_id: string
-  readonly provider: string
-  readonly status: string
-  readonly status_reason: string | null
-  readonly data_key: string | null
-  readonly access_token: string | null
-  readonly expires_at: Date | null
-  readonly scope: string
-  readonly version: number
-  /** Valid for at least the asked time, by the database's clock; of a short-lived token at most nine tenths are asked, or a minute. */
-  readonly fresh: boolean
-  /** Valid at all. */
-  readonly valid: boolean
-}
-
 const columns = { id: sql`id`, owner: sql`owner_id`, provider: sql`provider` }
-
-export const findSealedToken = (
-  db: Db,
-  connectionId: string,
-  minValidSeconds: number,
-  scope: ConnectionScope,
-) =>
-  db.one<SealedToken>(
-    sql`
-    select id, owner_id, provider, status, status_reason, data_key, access_token, expires_at, scope, version,
-           coalesce(expires_at > auth.clock() + least(make_interval(secs => ${minValidSeconds}),
-                                                      greatest(interval '1 minute', (expires_at - issued_at) * 0.9)), false) fresh,
-           coalesce(expires_at > auth.clock(), false) valid
-      from auth.oauth_tokens where id = ${connectionId} and ${within(scope, columns)}`,
-    // the text is one for all who may touch every connection; limits have many shapes
-    scope.kind === 'all' ? 'find-sealed-token' : undefined,
-  )
 
 /** Connections of a living user at a provider, without those that ended. */
 export const findConnectionsOf = (

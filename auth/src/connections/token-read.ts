@@ -10,6 +10,7 @@ import { type AuditGroup, openAuditGroup } from '../audit/audit-group.ts'
 import { ALL_CONNECTIONS, type ConnectionScope } from '../db/connection-scope.ts'
 import { REFRESH_LEASE_SECONDS, type RefreshNeeds, type RefreshResult, refresh } from './refresh.ts'
 import { findRefreshState, releaseRefresh, takeRefresh } from './refresh-store.ts'
+import { openSealedTokens } from './sealed-token-store.ts'
 import { findConnectionsOf } from './store.ts'
 import { accessToken, type ReadableToken, type TokenOutcome } from './token.ts'
 
@@ -50,7 +51,8 @@ const FIRST_POLL_MS = 25
 const SLOWEST_POLL_MS = 250
 const ADMIT_MS = 4_000
 
-export function openTokenReader(needs: RefreshNeeds): TokenReader {
+export function openTokenReader(parts: RefreshNeeds): TokenReader {
+  const needs = { ...parts, sealed: openSealedTokens(parts.db) }
   const shared = new Map<string, Promise<RefreshResult>>()
   const audits = openAuditGroup(needs.db)
 

@@ -9,12 +9,15 @@ import { errorFields, type Log } from '../platform/log.ts'
 import { type Vault, VaultIntegrityError } from '../vault/vault.ts'
 import { words } from './complete.ts'
 import { unscheduleRefresh } from './refresh-store.ts'
-import { findSealedToken, lockConnection, type SealedToken } from './store.ts'
+import { findSealedToken, type SealedToken, type SealedTokens } from './sealed-token-store.ts'
+import { lockConnection } from './store.ts'
 import { endWork, type TransitionNeeds } from './transition.ts'
 
 export interface TokenNeeds extends TransitionNeeds {
   readonly db: Database
   readonly vault: Vault
+  /** Where reads that come together share a statement. */
+  readonly sealed?: SealedTokens
   readonly log: Log
 }
 
@@ -48,7 +51,9 @@ export async function accessToken(
   minValidSeconds: number,
   scope: ConnectionScope = ALL_CONNECTIONS,
 ): Promise<TokenOutcome> {
-  const row = await findSealedToken(needs.db, connectionId, minValidSeconds, scope)
+  const row = await (needs.sealed === undefined
+    ? findSealedToken(needs.db, connectionId, minValidSeconds, scope)
+    : needs.sealed.find(connectionId, minValidSeconds, scope))
   if (row === undefined) return { kind: 'unknown' }
   const unusable = { kind: 'unusable', status: row.status, reason: row.status_reason } as const
   if (row.status !== 'active' && row.status !== 'partial') return unusable

@@ -3,7 +3,7 @@
  * value for each id is stored at the first start, so that a missing, short or wrong key is found before anything is
  * written. Never generates a key, never prints one.
  */
-import { createHmac, hkdfSync } from 'node:crypto'
+import { createHmac, createSecretKey, hkdfSync } from 'node:crypto'
 import { sameBytes } from '../platform/ids.ts'
 import { KEY_BYTES } from './cipher.ts'
 
@@ -69,7 +69,7 @@ export function openKeyRing(keys: ReadonlyMap<string, Buffer>, firstPrimaryId: s
       const name = `${keyId}/${purpose}`
       const known = derived.get(name)
       if (known !== undefined) return known
-      const bytes = Buffer.from(hkdfSync('sha256', key, '', `atv1/${purpose}`, KEY_BYTES))
+      const bytes = Buffer.from(hkdfSync('sha256', createSecretKey(key), '', `atv1/${purpose}`, KEY_BYTES))
       // per-owner wrap keys would grow this without bound; only fixed purposes are kept
       if (!purpose.startsWith('wrap/')) derived.set(name, bytes)
       return bytes

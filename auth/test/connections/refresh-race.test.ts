@@ -76,6 +76,40 @@ describe('one refresh over all processes', () => {
     expect(leases).toBe(1)
   })
 
+  test('IA-07 reads that come together share statements, and each gets the token and the state of its own connection', async () => {
+    const { reader, db } = g.instance()
+    const owner = await g.user('owner@example.com')
+    const ids: string[] = []
+    for (let i = 0; i < 60; i += 1) ids.push(await g.seed({ ownerId: owner, leftSeconds: 3_000 + i }))
+    await db.rows(sql`update auth.oauth_tokens set status = 'revoked' where id = ${ids[30] ?? ''}`)
+    const wanted = [...ids, 'con_unknown', ...ids]
+    const caller = { actor: 'service', scope: { kind: 'all' } } as const
+    const reads = await Promise.all(wanted.map((id) => reader.readFor(caller, id, 60)))
+    const expiries = new Map(
+      (
+        await db.rows<{ id: string; expires_at: Date }>(sql`select id, expires_at from auth.oauth_tokens`)
+      ).map((row) => [row.id, row.expires_at.getTime()]),
+    )
+    for (const [i, read] of reads.entries()) {
+      const id = wanted[i] ?? ''
+      if (id === 'con_unknown') expect(read).toEqual({ kind: 'unknown' })
+      else if (id === ids[30]) expect(read).toMatchObject({ kind: 'unusable', status: 'revoked' })
+      else expect(read.kind === 'token' && read.expiresAt.getTime()).toBe(expiries.get(id))
+    }
+    const audited = await g.audited('token.read')
+    expect(audited).toHaveLength(118)
+    // a limited caller reads only within its limits, also beside those who may read everything
+    const limited = {
+      actor: 'caller:n8n',
+      scope: { kind: 'limited', providers: ['microsoft'], users: [], connections: [] },
+    } as const
+    const both = await Promise.all([
+      reader.readFor(caller, ids[0] ?? '', 60),
+      reader.readFor(limited, ids[0] ?? '', 60),
+    ])
+    expect(both.map(({ kind }) => kind)).toEqual(['token', 'unknown'])
+  })
+
   test('T16 callers that come one after another ask once: the second finds what the first got', async () => {
     const { reader } = g.instance()
     const id = await g.seed({ leftSeconds: 20 })

@@ -1,0 +1,87 @@
+/**
+ * One statement for what many requests want at the same time. What comes while a statement is under way goes into the
+ * next one, so a single request waits for nothing and a hundred share a round trip and a commit. A statement that takes
+ * long does not hold up the rest: after some milliseconds the next begins beside it. What the database refuses as bad data
+ * fails alone. It keeps nothing and repeats nothing else.
+ */
+import { sqlState } from './sql.ts'
+
+export interface Together<In, Out> {
+  /** @throws what the statement of its group threw */
+  add(item: In): Promise<Out>
+}
+
+export interface TogetherLimits {
+  /** Items of one statement. */
+  readonly most: number
+  /** Statements under way at once. */
+  readonly atOnce: number
+}
+
+interface Waiting<In, Out> {
+  readonly item: In
+  resolve(result: Out): void
+  reject(error: unknown): void
+}
+
+/** A round trip takes a tenth of it; who waits longer shares nothing with what is stuck. */
+const PATIENCE_MS = 5
+
+/** @param run answers all items of a group, in their order */
+export function openTogether<In, Out>(
+  run: (items: readonly In[]) => Promise<readonly Out[]>,
+  limits: TogetherLimits,
+): Together<In, Out> {
+  const waiting: Waiting<In, Out>[] = []
+  let underWay = 0
+  let patience: NodeJS.Timeout | undefined
+  let planned = false
+
+  function begin(): void {
+    planned = false
+    clearTimeout(patience)
+    patience = undefined
+    if (waiting.length === 0) return
+    underWay += 1
+    void settle(run, waiting.splice(0, limits.most)).finally(() => {
+      underWay -= 1
+      plan()
+    })
+    plan()
+  }
+
+  function plan(): void {
+    if (waiting.length === 0 || planned || underWay >= limits.atOnce) return
+    if (underWay === 0) {
+      planned = true
+      // what arrived in this turn of the event loop goes along
+      setImmediate(begin)
+    } else patience ??= setTimeout(begin, PATIENCE_MS)
+  }
+
+  return {
+    add: (item) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ item, resolve, reject })
+        plan()
+      }),
+  }
+}
+
+/** Never throws: each item learns its own outcome. */
+async function settle<In, Out>(
+  run: (items: readonly In[]) => Promise<readonly Out[]>,
+  group: readonly Waiting<In, Out>[],
+): Promise<void> {
+  try {
+    const results = await run(group.map(({ item }) => item))
+    if (results.length !== group.length)
+      throw Object.assign(new Error('a group was not answered item by item'), { code: 'wrong_group' })
+    for (const [i, one] of group.entries()) one.resolve(results[i] as Out)
+  } catch (error) {
+    // data errors are of one item; a database that is away is away for all
+    if (group.length > 1 && sqlState(error)?.startsWith('22') === true)
+      for (const one of group) await settle(run, [one])
+    else for (const one of group) one.reject(error)
+  }
+}
