@@ -36,12 +36,16 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'the same with the provider down for two simulated hours, about eight minutes',
     run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
   },
+  'hanging-destination': {
+    summary: 'one destination of 50 never answers for ten minutes, the others’ times, about fourteen minutes',
+    run: async (print) => (await import('./hanging-destination.ts')).hangAtSize(print),
+  },
 }
 
 const name = process.argv[2]
 const fault = name !== undefined && Object.hasOwn(FAULTS, name) ? FAULTS[name] : undefined
 if (name === undefined || fault === undefined) {
-  const lines = Object.entries(FAULTS).map(([known, { summary }]) => `  ${known.padEnd(18)}${summary}\n`)
+  const lines = Object.entries(FAULTS).map(([known, { summary }]) => `  ${known.padEnd(22)}${summary}\n`)
   process.stdout.write(`Usage: npm run faults -- <name>\n\n${lines.join('')}`)
   process.exit(name === '--help' || name === '-h' ? 0 : 2)
 }
