@@ -110,6 +110,21 @@ describe('one refresh over all processes', () => {
     expect(both.map(({ kind }) => kind)).toEqual(['token', 'unknown'])
   })
 
+  test('IA-07 a token that cannot be audited does not leave', async () => {
+    const { needs } = g.instance()
+    const db: RefreshNeeds['db'] = {
+      ...needs.db,
+      rows: (query, prepared) =>
+        query.text.includes('insert into auth.audit')
+          ? Promise.reject(Object.assign(new Error('no audit'), { code: 'no_audit' }))
+          : needs.db.rows(query, prepared),
+    }
+    const id = await g.seed({ leftSeconds: 3_000 })
+    const caller = { actor: 'service', scope: { kind: 'all' } } as const
+    await expect(g.instance({ db }).reader.readFor(caller, id, 60)).rejects.toThrow('no audit')
+    expect(await g.instance().reader.readFor(caller, id, 60)).toMatchObject({ kind: 'token' })
+  })
+
   test('T16 callers that come one after another ask once: the second finds what the first got', async () => {
     const { reader } = g.instance()
     const id = await g.seed({ leftSeconds: 20 })

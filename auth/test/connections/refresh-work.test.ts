@@ -254,6 +254,29 @@ describe('limits', () => {
 })
 
 describe('F13 the provider is away for two hours', () => {
+  test('F13 once it counts as down, a token is served at once to its last second, whatever time is asked; over, it is 503 with the rest of the pause', async () => {
+    const { reader } = g.instance()
+    g.behaviour.refresh = failing({ class: 'transient', code: 'timeout' })
+    for (let i = 0; i < 5; i += 1) await reader.read(await g.seed({ leftSeconds: -1 }), 60)
+    const { held_seconds } = await g.paceOf('google')
+    expect(held_seconds).toBeGreaterThan(2)
+    g.asked.length = 0
+    // a provider that would never answer: nobody waits for it
+    g.behaviour.refresh = () => new Promise(() => {})
+    for (const leftSeconds of [2_500, 50, 3]) {
+      const id = await g.seed({ leftSeconds })
+      const read = await reader.read(id, 3_000)
+      expect(read).toMatchObject({ kind: 'token' })
+      if (read.kind === 'token')
+        expect(read.expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(leftSeconds * 1_000)
+    }
+    const over = await reader.read(await g.seed({ leftSeconds: -1 }), 60)
+    expect(over).toMatchObject({ kind: 'unavailable' })
+    if (over.kind === 'unavailable')
+      expect(over.retryAfterSeconds).toBeLessThanOrEqual(Math.ceil(held_seconds))
+    expect(g.asked).toEqual([])
+  })
+
   test('RE-08 F13 valid tokens are served until their expiry, no connection needs its user, and work resumes by itself', async () => {
     const { reader, work } = g.instance()
     const owner = await g.user('owner@example.com')
