@@ -242,6 +242,14 @@ describe('limits', () => {
     expect((await g.paceOf('google')).ahead_seconds).toBeGreaterThan(0.02)
   })
 
+  test('F15 a reader that looked before the provider asked for a pause gets no turn in it', async () => {
+    const { needs } = g.instance()
+    await g.db.rows(sql`update auth.refresh_pace set held_until = auth.clock() + interval '40 seconds'`)
+    const begun = await needs.pace.begin('google', undefined)
+    expect(begun.kind === 'later' && begun.inSeconds > 30).toBe(true)
+    expect(await g.paceOf('google')).toMatchObject({ ahead_seconds: 0 })
+  })
+
   test('RE-10 a clock that went back does not stop refreshing', async () => {
     const { work } = g.instance()
     await g.seed({ due: true })
