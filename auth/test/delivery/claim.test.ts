@@ -126,6 +126,16 @@ describe('the claim', () => {
     expect(await claim()).toEqual([])
   })
 
+  test('pause drops nothing: what waited goes on at the rate, not in a burst', async () => {
+    const here = await addDestination(t.db, { rate: 5, concurrency: 1000, paused: true })
+    await addBacklog(t.db, here, 50)
+    expect(await claim()).toEqual([])
+    await t.db.rows(sql`update auth.destinations set paused = false`)
+    expect(await claim()).toHaveLength(5)
+    expect(await claim()).toEqual([])
+    expect(await t.db.rows(sql`select 1 from auth.deliveries where state = 'open'`)).toHaveLength(50)
+  })
+
   test('what a rate remembers stays small, and nothing is remembered without one', async () => {
     const limited = await addDestination(t.db, { rate: 10_000, concurrency: 1000 })
     const free = await addDestination(t.db, { concurrency: 1000 })
