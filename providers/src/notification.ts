@@ -52,6 +52,8 @@ export type Verdict =
   | { readonly kind: 'rejected'; readonly status: number; readonly reason: RejectionReason }
   /** Cannot be judged now (keys unreachable): 503, so that the provider repeats it. */
   | { readonly kind: 'unavailable'; readonly reason: string }
+  /** Genuine, and about accounts instead of their content. `status` is sent after the commit. */
+  | { readonly kind: 'signals'; readonly status: number; readonly signals: readonly AccountSignal[] }
   /** Genuine, wholly or in part. `status` is sent after the commit. */
   | {
       readonly kind: 'verified'
@@ -62,6 +64,29 @@ export type Verdict =
       /** Items of the same request that were not genuine; counted. */
       readonly rejected: readonly RejectionReason[]
     }
+
+/** What the provider itself says about an account. */
+export type SignalKind =
+  /** The user withdrew everything. */
+  | 'tokens_revoked'
+  /** One token of several; it is found out when it is used. */
+  | 'token_revoked'
+  | 'sessions_revoked'
+  | 'account_disabled'
+  | 'account_enabled'
+  | 'credential_change_required'
+  /** A test of the operator's own. */
+  | 'verification'
+
+export interface AccountSignal {
+  /** The provider's own id of it: said twice is said once. */
+  readonly id: string
+  readonly kind: SignalKind
+  /** As in `Account.key`; undefined for a verification. */
+  readonly accountKey: string | undefined
+  /** The provider's own word for why, for the log. */
+  readonly detail: string | undefined
+}
 
 /** A fixed word, used as a metric label: `bad_ref`, `bad_client_state`, `no_token`, `wrong_audience`, `bad_body` … */
 export type RejectionReason = string

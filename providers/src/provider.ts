@@ -9,6 +9,7 @@ import type { ProviderWebhook } from './notification.ts'
 import type { Secret } from './secret.ts'
 
 export type {
+  AccountSignal,
   Fact,
   Json,
   JsonObject,
@@ -17,6 +18,7 @@ export type {
   NotificationRequest,
   ProviderWebhook,
   RejectionReason,
+  SignalKind,
   Verdict,
 } from './notification.ts'
 
@@ -102,7 +104,24 @@ export interface ProviderOAuth {
   exchange(request: CodeExchange): Promise<ExchangeOutcome>
   /** RFC 6749 §6. */
   refresh(request: TokenRefresh): Promise<RefreshOutcome>
+  /**
+   * Ends the whole grant of the account: RFC 7009, or what the provider has instead. Absent where there is no such
+   * endpoint. A grant that is dead already is `revoked`.
+   */
+  revoke?(request: GrantRevocation): Promise<RevocationOutcome>
+  /** Where a person withdraws the consent himself. @param tenant as in `Account.tenant` */
+  withdrawalUrl(tenant: string | undefined): string
 }
+
+export interface GrantRevocation {
+  /** The refresh token where there is one. */
+  readonly token: Secret
+  readonly signal: AbortSignal
+}
+
+export type RevocationOutcome =
+  | { readonly kind: 'revoked' }
+  | { readonly kind: 'failed'; readonly failure: Failure }
 
 export interface AuthorizationRequest {
   readonly state: string
@@ -182,6 +201,8 @@ export interface ProviderSubscriptions {
    * where the old ones have not expired; creating must then be idempotent for the account.
    */
   readonly endsWithGrant: boolean
+  /** Whether the account has one for all connections of it: then it is stopped only with the last of them. */
+  readonly sharedByAccount: boolean
   /** What should be subscribed for a connection with these scopes. Stable names: `mail`. */
   wanted(grantedScopes: readonly string[]): readonly WantedSubscription[]
   create(request: SubscriptionRequest): Promise<SubscriptionOutcome>

@@ -3,6 +3,7 @@ import type { Db } from '../db/sql.ts'
 import { words } from './complete.ts'
 import { type ConnectionRow, findConnection, findConnections, type Reader } from './store.ts'
 import type { SubscriptionsOfConnections, SubscriptionView } from './subscriptions.ts'
+import { type AtProvider, type AtProviderNeeds, atProvider } from './withdrawal.ts'
 
 export interface ConnectionView {
   readonly id: string
@@ -16,9 +17,11 @@ export interface ConnectionView {
   readonly created_at: string
   readonly updated_at: string
   readonly subscriptions: readonly SubscriptionView[]
+  /** What a disconnect does at the provider. */
+  readonly at_disconnect: AtProvider
 }
 
-export interface ListNeeds {
+export interface ListNeeds extends AtProviderNeeds {
   readonly db: Db
   readonly subscriptions: Pick<SubscriptionsOfConnections, 'viewsOf'>
 }
@@ -55,6 +58,7 @@ async function viewsOf(needs: ListNeeds, rows: readonly ConnectionRow[]): Promis
       created_at: row.created_at.toISOString(),
       updated_at: row.updated_at.toISOString(),
       subscriptions: subscriptions.get(row.id) ?? [],
+      at_disconnect: atProvider(needs, row),
     }
   })
 }

@@ -38,6 +38,14 @@ export const scheduleRefresh = (
     on conflict (id) do update
        set due_at = excluded.due_at, lease_until = null, lease_id = null, claims = 0, attempts = 0`)
 
+/** Something was said about the account: whether its tokens still work is to be found out now, also after an ending. */
+export const refreshNow = (tx: Db, connectionId: string) =>
+  tx.rows(sql`
+    insert into auth.refreshes (id, provider, due_at)
+    select o.id, o.provider, auth.clock() from auth.oauth_tokens o
+     where o.id = ${connectionId} and o.refresh_token is not null and ${refreshable}
+    on conflict (id) do update set due_at = auth.clock(), lease_until = null, lease_id = null, claims = 0, attempts = 0`)
+
 /** For a connection that no refresh can help. */
 export const unscheduleRefresh = (tx: Db, connectionId: string) =>
   tx.rows(sql`delete from auth.refreshes where id = ${connectionId}`)
@@ -156,7 +164,9 @@ export interface TokensToRefresh {
   readonly left_seconds: number
 }
 
-const refreshable = sql`o.status in ('active', 'partial', 'admin_required')`
+/** Also an account that its provider had disabled: enabled again, its tokens may work again. */
+const refreshable = sql`(o.status in ('active', 'partial', 'admin_required')
+  or (o.status = 'reauth_required' and o.status_reason in ('account_disabled', 'account_hijacked')))`
 
 /** @returns undefined when the lease is lost, or the connection has ended */
 export const findToRefresh = (db: Db, lease: RefreshLease) =>

@@ -139,22 +139,45 @@ const visibleTo = (reader: Reader) =>
     ? within(reader.scope, columns)
     : sql`(${reader.role === 'admin'}::boolean or owner_id = ${reader.userId})`
 
-export interface RevokedConnection {
+/** Another connection lives on the same grant: same account at the same provider, whoever linked it. */
+const shared = sql`exists (
+  select from auth.oauth_tokens o
+   where o.provider = c.provider and o.account_key = c.account_key and o.id <> c.id
+     and o.status not in ('revoking', 'revoked') and o.data_key is not null)`
+
+export interface ToEnd {
   readonly id: string
   readonly owner_id: string
   readonly provider: string
   readonly account_label: string
-  readonly scope: string
+  readonly status: ConnectionStatus
+  readonly has_tokens: boolean
 }
 
-/** Ends a connection and wipes everything that could open its tokens. @returns undefined when there is none to end */
-export const revokeConnection = (tx: Db, connectionId: string, viewer: Viewer) =>
-  tx.one<RevokedConnection>(sql`
+/** Locked, unless it has ended or is ending already. */
+export const lockToEnd = (tx: Db, connectionId: string) =>
+  tx.one<ToEnd>(sql`
+    select id, owner_id, provider, account_label, status, data_key is not null as has_tokens
+      from auth.oauth_tokens
+     where id = ${connectionId} and status not in ('revoking', 'revoked') for update`)
+
+/** The version rises: what was refreshed from the tokens of before is not written. */
+export const endConnection = (tx: Db, connectionId: string, status: 'revoking' | 'revoked', reason: string) =>
+  tx.rows(sql`
     update auth.oauth_tokens
-       set status = 'revoked', status_reason = 'disconnected', data_key = null, access_token = null,
-           refresh_token = null, expires_at = null, issued_at = null, version = version + 1, updated_at = auth.clock()
-     where id = ${connectionId} and ${visibleTo(viewer)} and status <> 'revoked'
-    returning id, owner_id, provider, account_label, scope`)
+       set status = ${status}, status_reason = ${reason}, version = version + 1, updated_at = auth.clock()
+     where id = ${connectionId}`)
+
+/** With the data key everything is gone that could open its tokens, also from copies of the row. */
+export const wipeConnection = (tx: Db, connectionId: string) =>
+  tx.rows(sql`
+    update auth.oauth_tokens
+       set data_key = null, access_token = null, refresh_token = null, expires_at = null, issued_at = null
+     where id = ${connectionId}`)
+
+export const findAfterwards = (tx: Db, connectionId: string) =>
+  tx.one<{ status: string; provider: string; tenant: string | null; shared: boolean }>(sql`
+    select c.status, c.provider, c.tenant, ${shared} as shared from auth.oauth_tokens c where c.id = ${connectionId}`)
 
 export interface ConnectionRow {
   readonly id: string
@@ -167,15 +190,18 @@ export interface ConnectionRow {
   readonly scope_requested: string
   readonly created_at: Date
   readonly updated_at: Date
+  readonly tenant: string | null
+  readonly shared: boolean
 }
 
-const viewed = sql`id, user_id::text user_id, provider, account_label, status, status_reason, scope, scope_requested, created_at, updated_at`
+const viewed = sql`c.id, c.user_id::text user_id, c.provider, c.account_label, c.status, c.status_reason, c.scope, c.scope_requested,
+  c.created_at, c.updated_at, c.tenant, ${shared} as shared`
 
 /** Newest first. A user has a handful, an admin at most sees the newest thousand. */
 export const findConnections = (db: Db, viewer: Reader) =>
   db.rows<ConnectionRow>(sql`
-    select ${viewed} from auth.oauth_tokens where ${visibleTo(viewer)} order by created_at desc, id limit 1000`)
+    select ${viewed} from auth.oauth_tokens c where ${visibleTo(viewer)} order by created_at desc, id limit 1000`)
 
 export const findConnection = (db: Db, connectionId: string, viewer: Reader) =>
   db.one<ConnectionRow>(sql`
-    select ${viewed} from auth.oauth_tokens where id = ${connectionId} and ${visibleTo(viewer)}`)
+    select ${viewed} from auth.oauth_tokens c where id = ${connectionId} and ${visibleTo(viewer)}`)

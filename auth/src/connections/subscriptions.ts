@@ -23,6 +23,8 @@ export interface SubscriptionsOfConnections {
   subscribe(tx: Transaction, connection: SubscribedConnection): Promise<void>
   /** Ends them on our side, in the transaction that ends the connection. */
   stop(tx: Transaction, connectionId: string): Promise<void>
+  /** Whether any that was stopped may still live at the provider. */
+  hasToStop(tx: Db, connectionId: string): Promise<boolean>
   /** Called after such a transaction committed. */
   changed(connectionId: string): void
   viewsOf(db: Db, connectionIds: readonly string[]): Promise<ReadonlyMap<string, readonly SubscriptionView[]>>

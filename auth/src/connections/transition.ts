@@ -28,7 +28,8 @@ const LEGAL: Readonly<Record<ConnectionStatus, readonly ConnectionStatus[]>> = {
   reauth_required: ['active', 'partial', 'admin_required', 'revoking', 'revoked', 'vault_error'],
   admin_required: ['active', 'partial', 'reauth_required', 'revoking', 'revoked', 'vault_error'],
   vault_error: ['active', 'partial', 'revoking', 'revoked'],
-  revoking: ['revoked'],
+  // connected again before the provider was told
+  revoking: ['revoked', 'active', 'partial'],
   revoked: ['active', 'partial'],
 }
 

@@ -11,6 +11,7 @@ import { newId } from '../platform/ids.ts'
 import { type KeyContext, type SealingKey, type Vault, VaultIntegrityError } from '../vault/vault.ts'
 import { type ClaimedFlow, finishExchange } from './flow-store.ts'
 import { scheduleRefresh } from './refresh-store.ts'
+import { dropRevocation } from './revocation-store.ts'
 import {
   type ConnectionToWrite,
   findAccount,
@@ -105,7 +106,11 @@ async function writeTokens(
     scopeRequested: [...new Set([...tokens.grantedScopes, ...missingScopes])].join(' '),
   }
   if (stored === undefined) await insertConnection(tx, row)
-  else await updateConnection(tx, row)
+  else {
+    await updateConnection(tx, row)
+    // it was ending: the grant is the new one's now
+    await dropRevocation(tx, id)
+  }
   await scheduleRefresh(tx, { ...row, hasRefreshToken: row.refreshToken !== null })
   return { row, isNew: stored === undefined }
 }

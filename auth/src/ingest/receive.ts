@@ -3,7 +3,7 @@
  * their deliveries; only then it is answered 2xx. A handshake is answered without the database. Never tells a sender
  * why it was refused.
  */
-import type { Fact, Lookup, NotificationRequest, Provider, Verdict } from '@flovify/providers'
+import type { AccountSignal, Fact, Lookup, NotificationRequest, Provider, Verdict } from '@flovify/providers'
 import type { Db } from '../db/sql.ts'
 import type { Area, Ledger, NewEvent, NotificationToStore } from '../ledger/ledger.ts'
 import { type Clock, monotonicMs } from '../platform/clock.ts'
@@ -19,6 +19,8 @@ export interface IngestNeeds {
   /** Told after the commit; may be lost. */
   readonly notified: (subscriptionIds: readonly string[]) => void
   readonly nudgeDeliveries: () => void
+  /** Resolves when they are committed. */
+  readonly storeSignals: (providerId: string, signals: readonly AccountSignal[]) => Promise<void>
   readonly clock: Clock
   readonly metrics: Metrics
   readonly log: Log
@@ -109,6 +111,8 @@ export function openIngest(needs: IngestNeeds): Ingest {
         case 'unavailable':
           needs.metrics.overloads(verdict.reason)
           return RETRY_LATER
+        case 'signals':
+          return storeSignals(needs, providerId, verdict)
         case 'verified': {
           for (const reason of verdict.rejected) needs.metrics.signatureFailures(providerId, reason)
           const answer: Answer = {
@@ -138,6 +142,22 @@ export function openIngest(needs: IngestNeeds): Ingest {
       }
     },
     close: () => group.close(),
+  }
+}
+
+/** What a provider says about accounts is stored by the connections room; it is acknowledged after that. */
+async function storeSignals(
+  needs: IngestNeeds,
+  providerId: string,
+  { status, signals }: Extract<Verdict, { kind: 'signals' }>,
+): Promise<Answer> {
+  try {
+    await needs.storeSignals(providerId, signals)
+    return { status }
+  } catch (error) {
+    needs.log.error({ provider: providerId, ...errorFields(error) }, 'a security event could not be stored')
+    needs.metrics.overloads('unavailable')
+    return RETRY_LATER
   }
 }
 

@@ -14,6 +14,7 @@ const PREFIXES = {
   dlv: 'delivery',
   rul: 'rule',
   fam: 'session family',
+  era: 'erasure',
   rtr: 'retry of dead deliveries',
 } as const
 

@@ -11,6 +11,7 @@ export interface Metrics {
   events(provider: string, type: string, count?: number): void
   signatureFailures(provider: string, reason: string, count?: number): void
   stateFailures(provider: string, reason: string): void
+  revocations(provider: string, outcome: 'ended' | 'given_up'): void
   handshakes(provider: string): void
   duplicates(provider: string, count: number): void
   overloads(reason: string): void
@@ -72,6 +73,11 @@ export function openMetrics(): Metrics {
     'provider',
     'reason',
   ])
+  const revocations = counter(
+    'revocations_total',
+    'Disconnected connections ended at their provider, or given up after a day',
+    ['provider', 'outcome'],
+  )
   const handshakes = counter('webhook_handshakes_total', 'Handshakes answered', ['provider'])
   const duplicates = counter('webhook_duplicates_total', 'Facts that were already known', ['provider'])
   const overloads = counter('webhook_overloads_total', 'Notifications answered 503', ['reason'])
@@ -151,6 +157,7 @@ export function openMetrics(): Metrics {
     events: (provider, type, count = 1) => events.inc({ provider, type }, count),
     signatureFailures: (provider, reason, count = 1) => signatures.inc({ provider, reason }, count),
     stateFailures: (provider, reason) => states.inc({ provider, reason }),
+    revocations: (provider, outcome) => revocations.inc({ provider, outcome }),
     handshakes: (provider) => handshakes.inc({ provider }),
     duplicates: (provider, count) => duplicates.inc({ provider }, count),
     overloads: (reason) => overloads.inc({ reason }),

@@ -7,6 +7,7 @@ import type { Db, Transaction } from '../db/sql.ts'
 import { newId } from '../platform/ids.ts'
 import type { Nudge } from '../work/work.ts'
 import type { SubscriptionLookup } from './lookup.ts'
+import { hasSubscriptionsToStop } from './stop-store.ts'
 import { findOfConnections, insertSubscription, makeDue, stopSubscriptions, wantAgain } from './store.ts'
 
 export interface SubscriptionsNeeds {
@@ -33,8 +34,9 @@ export interface Subscriptions {
     tx: Transaction,
     connection: { id: string; provider: string; grantedScopes: readonly string[] },
   ): Promise<void>
-  /** Local for now: at the provider it ends by its own expiry, and what still arrives is not genuine any more. */
+  /** On our side, at once: what still arrives is not genuine any more. At the provider: `stop.ts`. */
   stop(tx: Transaction, connectionId: string): Promise<void>
+  hasToStop(tx: Db, connectionId: string): Promise<boolean>
   /** After the commit of one of these. */
   changed(connectionId: string): void
   viewsOf(db: Db, connectionIds: readonly string[]): Promise<Map<string, SubscriptionView[]>>
@@ -63,6 +65,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
     async stop(tx, connectionId) {
       await stopSubscriptions(tx, connectionId)
     },
+    hasToStop: hasSubscriptionsToStop,
     changed(connectionId) {
       needs.lookup.forget(connectionId)
       needs.nudge.nudge(RENEWALS)

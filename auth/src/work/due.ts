@@ -6,7 +6,13 @@ import type { Db } from '../db/sql.ts'
 import { raw, sql } from '../db/sql.ts'
 import type { DueRow, Lease } from './work.ts'
 
-export type DueTable = 'auth.subscription_renewals' | 'auth.chores' | 'auth.dead_retries'
+export type DueTable =
+  | 'auth.subscription_renewals'
+  | 'auth.chores'
+  | 'auth.dead_retries'
+  | 'auth.revocations'
+  | 'auth.account_signals'
+  | 'auth.erasures'
 
 export function claimDue(db: Db, table: DueTable, lease: Lease): Promise<DueRow[]> {
   return db.rows<DueRow>(sql`

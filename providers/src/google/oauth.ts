@@ -11,6 +11,7 @@ import { compareScopes, IDENTITY_SCOPES, withScopes } from '../oauth/scopes.ts'
 import { redeemCode, refreshTokens, type TokenClient } from '../oauth/token-request.ts'
 import type { Account, Host, ProviderOAuth, ScopeDescription } from '../provider.ts'
 import { classifyTokenError, reasonOfAuthorizationError } from './failure.ts'
+import { revokeGrant } from './revocation.ts'
 import { type GoogleSettings, REAL_ACCOUNTS_URL } from './settings.ts'
 
 const PREFIX = 'https://www.googleapis.com/auth/'
@@ -103,6 +104,9 @@ export function googleOAuth(settings: GoogleSettings, host: Host, keys: KeySet):
       const { accessToken, refreshToken, expiresAt } = answer
       return { kind: 'refreshed', tokens: { accessToken, refreshToken, expiresAt, grantedScopes: granted } }
     },
+
+    revoke: (request) => revokeGrant(settings, host, request),
+    withdrawalUrl: () => 'https://myaccount.google.com/connections',
   }
 }
 

@@ -24,6 +24,8 @@ export function googleSubscriptions(settings: GoogleSettings, host: Host): Provi
   const mailbox = `${settings.gmailUrl}/gmail/v1/users/me`
   return {
     endsWithGrant: true,
+    // a watch belongs to mailbox and project
+    sharedByAccount: true,
     wanted: (grantedScopes) =>
       settings.topic !== undefined && grantedScopes.some((scope) => GMAIL_SCOPES.has(scope))
         ? [{ kind: 'mail', resource: 'gmail' }]

@@ -1,7 +1,7 @@
 /**
  * Judges Gmail notifications that Cloud Pub/Sub pushes (protocols/google.md §2, §3). The bearer JWT proves the push
  * before the body is read: our audience and our service account, not the OAuth client. A genuine message that we
- * cannot use is acknowledged, or Pub/Sub would repeat it for days. Channels of Drive and Calendar are not served.
+ * cannot use is acknowledged, or Pub/Sub would repeat it for days. A security event token is judged by `security-event.ts`. Channels of Drive and Calendar are not served.
  */
 import type { JWTPayload } from 'jose'
 import type { KeySet } from '../oauth/keys.ts'
@@ -9,6 +9,7 @@ import type { Fact, Host, Json, Lookup, NotificationRequest, ProviderWebhook, Ve
 import { type BearerJudge, bearerJudge } from '../webhook/bearer.ts'
 import { isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
 import { isGoogleIssuer, isVerified } from './oauth.ts'
+import { judgeSecurityToken, securityTokenOf } from './security-event.ts'
 import type { GoogleSettings, PushSettings } from './settings.ts'
 
 const KEY_PATIENCE_MS = 2000
@@ -30,6 +31,8 @@ export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet
     async judge(request, lookup) {
       if (request.method !== 'POST') return rejected(405, 'bad_method')
       if (request.ref !== undefined) return rejected(404, 'bad_ref')
+      const securityToken = securityTokenOf(request)
+      if (securityToken !== undefined) return judgeSecurityToken(settings, host, keys, securityToken)
       if (push === undefined || judgeBearer === undefined) return rejected(401, 'push_off')
       return judgePush(request, lookup, push, judgeBearer)
     },

@@ -115,6 +115,12 @@ export function microsoftOAuth(settings: MicrosoftSettings, host: Host): Provide
       const { accessToken, refreshToken, expiresAt } = answer
       return { kind: 'refreshed', tokens: { accessToken, refreshToken, expiresAt, grantedScopes: granted } }
     },
+
+    /** There is no revocation endpoint (protocols/microsoft.md §1.8): a person withdraws the consent himself. */
+    withdrawalUrl: (tenant) =>
+      tenant === PERSONAL_TENANT
+        ? 'https://account.live.com/consent/Manage'
+        : 'https://myapps.microsoft.com/',
   }
 }
 

@@ -22,6 +22,7 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
   const canonical = canonicalScope(settings.graphUrl)
   return {
     endsWithGrant: false,
+    sharedByAccount: false,
     wanted: (grantedScopes) =>
       grantedScopes.some((scope) => MAIL_SCOPES.has(canonical(scope)))
         ? [{ kind: 'mail', resource: 'me/messages' }]

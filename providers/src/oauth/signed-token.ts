@@ -26,6 +26,8 @@ export async function verifySignedToken(
   token: string,
   now: Date,
   signal: AbortSignal,
+  /** Security event tokens (RFC 8417 §2.2) have no `exp`; everything else must. */
+  rule: { readonly expires: boolean } = { expires: true },
 ): Promise<SignedTokenVerdict> {
   const kid = kidOf(token)
   if (kid.kind === 'bad') return kid
@@ -37,12 +39,13 @@ export async function verifySignedToken(
       algorithms: ['RS256'],
       currentDate: now,
       clockTolerance: CLOCK_SKEW_SECONDS,
-      requiredClaims: ['exp', 'iat'],
+      requiredClaims: rule.expires ? ['exp', 'iat'] : ['iat'],
     })
     const { exp, iat } = payload
-    if (exp === undefined || iat === undefined) return { kind: 'bad', reason: 'malformed_token' }
+    if ((rule.expires && exp === undefined) || iat === undefined)
+      return { kind: 'bad', reason: 'malformed_token' }
     if (iat > now.getTime() / 1000 + CLOCK_SKEW_SECONDS) return { kind: 'bad', reason: 'token_of_the_future' }
-    return { kind: 'genuine', claims: payload, expiresAtSeconds: exp, keyIssuer: found.issuer }
+    return { kind: 'genuine', claims: payload, expiresAtSeconds: exp ?? iat, keyIssuer: found.issuer }
   } catch (error) {
     return { kind: 'bad', reason: reasonOf(error) }
   }
