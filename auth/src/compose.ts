@@ -10,8 +10,10 @@ import { composeProxy } from './compose-proxy.ts'
 import { composeRefreshing } from './compose-refreshing.ts'
 import type { Config } from './config.ts'
 import { noticesOfSecrets, secretExpiries } from './connections/client-secrets.ts'
+import { sweepVanished } from './connections/erasure.ts'
 import { openPlatformJwt } from './connections/platform-jwt.ts'
 import { callerOfSession } from './connections/sessions.ts'
+import { storeSignals } from './connections/signals.ts'
 import { openTokenReader } from './connections/token-read.ts'
 import { closePools, openPools, type Pools } from './db/pools.ts'
 import { openReadiness } from './db/readiness.ts'
@@ -36,6 +38,7 @@ import { openMetrics } from './platform/metrics.ts'
 import { openRuleBook } from './routing/rule-book.ts'
 import { openRules } from './routing/rules.ts'
 import { openLookup } from './subscriptions/lookup.ts'
+import { stopAtProvider } from './subscriptions/stop.ts'
 import { openSubscriptions } from './subscriptions/subscriptions.ts'
 import { openTouch } from './subscriptions/touch.ts'
 import { openChannelKeys } from './vault/channel-keys.ts'
@@ -82,11 +85,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const book = await openRuleBook(pools.ingest)
   const rules = openRules({ db: pools.work, book })
   const naming = { typePrefix: config.typePrefix, origin: config.webhookOrigin }
-  const ledger = openLedger({
-    rules: book,
-    clock,
-    naming,
-  })
+  const ledger = openLedger({ rules: book, clock, naming })
   const egress = openEgress({ allow: config.egressAllow })
   const destinations = openDestinations({
     db: pools.work,
@@ -95,37 +94,34 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     rules: { disableFor: rules.disableFor, ensureEverything: rules.ensureEverything, reload: book.reload },
   })
 
-  const expiries = secretExpiries(providers.values())
-  const chores = choreTable(pools.work, { expiries, log })
-  await plantChores(pools.work, Object.keys(chores))
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
   const touch = openTouch({ db: pools.work, monotonicMs, log })
   const random = Math.random
-  const refreshing = await composeRefreshing(
-    { db: pools.work, vault, ledger, provider, metrics, log, random, monotonicMs },
-    [...providers.keys()],
-  )
+  // the worker, which hints wake, needs rooms that give hints
+  const nudge = { nudge: (kind: string) => hints.nudge(kind) }
+  const subscriptions = openSubscriptions({ provider, nudge, lookup })
+  const common = { db: pools.work, vault, ledger, provider, metrics, log, random, nudge, subscriptions }
+  const expiries = secretExpiries(providers.values())
+  const chores = choreTable(pools.work, { expiries, log, sweepVanished: () => sweepVanished(common) })
+  await plantChores(pools.work, Object.keys(chores))
+  const refreshing = await composeRefreshing({ ...common, monotonicMs }, [...providers.keys()])
   const tokens = openTokenReader(refreshing)
   const proxy = composeProxy({ db: pools.work, tokens, provider, metrics, log, monotonicMs })
   const worker = openWorker(
     { db: pools.work, log, metrics },
     workTable({
-      db: pools.work,
-      vault,
+      ...common,
       egress,
       clock,
-      metrics,
-      log,
       version: config.version,
-      random,
-      ledger,
-      provider,
       refreshing,
       providerIds: [...providers.keys()],
       async accessToken(id, minValidSeconds) {
         const read = await tokens.read(id, minValidSeconds)
         return read.kind === 'unavailable' ? { kind: 'expired' } : read
       },
+      stopAtProvider: (connection, token, signal) =>
+        stopAtProvider({ db: pools.work, provider }, connection, token, signal),
       channelKeys,
       lookup,
       webhookOrigin: config.webhookOrigin,
@@ -133,7 +129,6 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     }),
   )
   const hints = openHints({ db: pools.work, url: config.databaseUrl, role: config.role, worker, log })
-  const subscriptions = openSubscriptions({ provider, nudge: hints, lookup })
   const ingest = openIngest({
     db: pools.ingest,
     ledger,
@@ -143,6 +138,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
     },
     nudgeDeliveries: () => hints.nudge('deliveries'),
+    storeSignals: (id, signals) => storeSignals({ db: pools.work, nudge }, id, signals),
     clock,
     metrics,
     log,
@@ -152,16 +148,10 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const internal = await buildInternalServer({
     routes: routeTable(
       {
-        db: pools.work,
-        vault,
-        ledger,
-        provider,
+        ...common,
         providers: [...providers.values()],
-        subscriptions,
         tokens,
         proxy: proxy.room,
-        metrics,
-        log,
         webhookOrigin: config.webhookOrigin,
         platformJwt,
         history: openHistory(pools.reads),

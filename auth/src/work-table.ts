@@ -6,10 +6,17 @@
  *   auth.dead_retries             delivery/dead-work.ts        releases dead deliveries that somebody retries
  *   auth.refreshes                connections/refresh-work.ts  refreshes tokens ahead of their expiry
  *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us
+ *   auth.revocations              connections/revocation-work  ends a disconnected connection at its provider
+ *   auth.account_signals          connections/signals.ts       acts on what a provider says about an account
+ *   auth.erasures                 connections/erasure.ts       deletes everything of a user
  *   auth.chores                   work/chores.ts               the housekeeping below
  */
 import { type SecretExpiry, warnOfSecrets } from './connections/client-secrets.ts'
+import { type ErasureNeeds, erasureWork } from './connections/erasure.ts'
 import { type RefreshWorkNeeds, refreshWork } from './connections/refresh-work.ts'
+import { type RevocationNeeds, revocationWork } from './connections/revocation-work.ts'
+import { deleteOldSignals } from './connections/signal-store.ts'
+import { type SignalNeeds, signalWork } from './connections/signals.ts'
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
 import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
@@ -27,7 +34,11 @@ const HOUR = 60 * MINUTE
 /** Housekeeping, by name of its row. */
 export function choreTable(
   db: Database,
-  secrets: { readonly expiries: readonly SecretExpiry[]; readonly log: Log },
+  needs: {
+    readonly expiries: readonly SecretExpiry[]
+    readonly log: Log
+    readonly sweepVanished: () => Promise<void>
+  },
 ): Readonly<Record<string, Chore>> {
   return {
     'sweep-flows': {
@@ -46,7 +57,14 @@ export function choreTable(
     },
     'warn-of-secrets': {
       everySeconds: HOUR,
-      run: () => warnOfSecrets({ db, log: secrets.log }, secrets.expiries),
+      run: () => warnOfSecrets({ db, log: needs.log }, needs.expiries),
+    },
+    'sweep-vanished-users': { everySeconds: 10 * MINUTE, run: needs.sweepVanished },
+    'sweep-signals': {
+      everySeconds: HOUR,
+      run: async () => {
+        await deleteOldSignals(db)
+      },
     },
     'make-days': { everySeconds: HOUR, run: () => makeDays(db) },
   }
@@ -60,13 +78,19 @@ export function workTable(
   needs: DeadWorkNeeds &
     DeliveryWorkNeeds &
     RefreshWorkNeeds &
-    RenewalNeeds & { chores: Readonly<Record<string, Chore>> },
+    RenewalNeeds &
+    RevocationNeeds &
+    SignalNeeds &
+    ErasureNeeds & { chores: Readonly<Record<string, Chore>> },
 ): readonly WorkKind<DueRow>[] {
   return [
     asKind(deliveryWork(needs)),
     asKind(deadRetries(needs)),
     asKind(refreshWork(needs)),
     asKind(subscriptionRenewals(needs)),
+    asKind(revocationWork(needs)),
+    asKind(signalWork(needs)),
+    asKind(erasureWork(needs)),
     asKind(choreKind(needs.db, needs.chores)),
   ]
 }

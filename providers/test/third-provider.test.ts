@@ -87,6 +87,7 @@ const acme: ProviderModule<AcmeSettings> = {
             missingScopes: missing,
           }
         },
+        withdrawalUrl: () => 'https://acme.example/consents',
         async refresh(request) {
           const answer = await refreshTokens(client, { ...request, more: {} })
           if (answer.kind === 'failed') return answer
@@ -127,6 +128,7 @@ const acme: ProviderModule<AcmeSettings> = {
       },
       subscriptions: {
         endsWithGrant: false,
+        sharedByAccount: false,
         wanted: () => [],
         create: async () => ({
           kind: 'failed',

@@ -52,7 +52,12 @@ export async function eraseUser(
       return undefined
     }
     if (await insertErasure(tx, { id: newId('era'), ownerHash, ownerId: userId, reason }))
-      await audit(tx, { actor, action: 'user.erased', subject: ownerHash.toString('base64url'), detail: { reason } })
+      await audit(tx, {
+        actor,
+        action: 'user.erased',
+        subject: ownerHash.toString('base64url'),
+        detail: { reason },
+      })
     await endPresence(tx, userId)
     for (const { id } of connections) await endOne(needs, tx, id, actor)
     return connections
@@ -84,7 +89,10 @@ export function erasureWork(needs: ErasureNeeds): WorkKind<DueRow> {
     release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
     run: (row, signal) => erase(needs, row, signal),
     poison: async (db, row) => {
-      needs.log.error({ erasure: row.id }, 'erasing a user ended the process several times; it rests for an hour')
+      needs.log.error(
+        { erasure: row.id },
+        'erasing a user ended the process several times; it rests for an hour',
+      )
       await settleErasure(db, row, 3_600)
     },
   }
@@ -105,7 +113,8 @@ async function erase(needs: ErasureNeeds, due: DueRow, signal: AbortSignal): Pro
   if (signal.aborted) return
   await needs.db.transaction(async (tx) => {
     const counts = await deleteConnections(tx, erasure.owner_id)
-    if (!(await addCounts(tx, due, counts))) throw Object.assign(new Error('lease lost'), { code: 'lease_lost' })
+    if (!(await addCounts(tx, due, counts)))
+      throw Object.assign(new Error('lease lost'), { code: 'lease_lost' })
     const left = await connectionsOfOwner(tx, erasure.owner_id)
     // A connection that is still ending at its provider still records events.
     if (left.length > 0) {
@@ -129,5 +138,6 @@ async function erase(needs: ErasureNeeds, due: DueRow, signal: AbortSignal): Pro
 
 /** A chore's: users that the platform deleted without telling us. */
 export async function sweepVanished(needs: DisconnectNeeds): Promise<void> {
-  for (const { owner_id } of await findVanished(needs.db)) await eraseUser(needs, 'system', owner_id, 'vanished')
+  for (const { owner_id } of await findVanished(needs.db))
+    await eraseUser(needs, 'system', owner_id, 'vanished')
 }

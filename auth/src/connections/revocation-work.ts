@@ -6,7 +6,7 @@
  */
 import type { Failure, Provider, Secret } from '@flovify/providers'
 import { audit } from '../audit/audit.ts'
-import type { Database, Db } from '../db/sql.ts'
+import type { Database } from '../db/sql.ts'
 import { withDeadline } from '../platform/deadline.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
@@ -22,6 +22,7 @@ import {
   finishRevocation,
   type Revoking,
 } from './revocation-store.ts'
+import type { SubscriptionsOfConnections } from './subscriptions.ts'
 
 /** What this room needs of the subscriptions room: ends them at the provider. */
 export type StopAtProvider = (
@@ -36,7 +37,7 @@ export interface RevocationNeeds {
   readonly provider: (id: string) => Provider | undefined
   readonly stopAtProvider: StopAtProvider
   /** Whether anything of it is left at the provider. */
-  readonly hasSubscriptions: (db: Db, connectionId: string) => Promise<boolean>
+  readonly subscriptions: Pick<SubscriptionsOfConnections, 'hasToStop'>
   readonly metrics: Metrics
   readonly log: Log
   /** 0 ≤ random < 1, for the jitter */
@@ -132,7 +133,7 @@ async function endAtProvider(
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
   let token = tokens.refresh ?? tokens.access
-  if (await needs.hasSubscriptions(needs.db, row.id)) {
+  if (await needs.subscriptions.hasToStop(needs.db, row.id)) {
     const access = await accessToken(provider, row, tokens, signal)
     if (access.kind === 'failed') return access.failure
     token = access.refresh ?? token

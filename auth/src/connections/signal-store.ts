@@ -54,4 +54,6 @@ export async function settleSignal(db: Db, due: DueRow): Promise<boolean> {
 
 /** Longer than a token of that age is believed. */
 export const deleteOldSignals = (db: Db) =>
-  db.rows(sql`delete from auth.account_signals where due_at is null and received_at < auth.clock() - interval '90 days'`)
+  db.rows(
+    sql`delete from auth.account_signals where due_at is null and received_at < auth.clock() - interval '90 days'`,
+  )

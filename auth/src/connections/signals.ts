@@ -14,9 +14,8 @@ import { audit } from '../audit/audit.ts'
 import type { Database, Db, Transaction } from '../db/sql.ts'
 import { sha256 } from '../platform/ids.ts'
 import type { Log } from '../platform/log.ts'
-import type { Nudge } from '../work/work.ts'
 import { claimDue, extendLease, releaseLease } from '../work/due.ts'
-import type { DueRow, WorkKind } from '../work/work.ts'
+import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { type DisconnectNeeds, end, ended } from './disconnect.ts'
 import { refreshNow, unscheduleRefresh } from './refresh-store.ts'
 import { findMeant, findSignal, type HeldSignal, insertSignals, settleSignal } from './signal-store.ts'
@@ -62,7 +61,10 @@ export function signalWork(needs: SignalNeeds): WorkKind<DueRow> {
     release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
     run: (row) => act(needs, row),
     poison: async (db, row) => {
-      needs.log.error({ signal: row.id }, 'a security event ended the process several times and was set aside')
+      needs.log.error(
+        { signal: row.id },
+        'a security event ended the process several times and was set aside',
+      )
       await settleSignal(db, row)
     },
   }

@@ -33,3 +33,8 @@ export function within(scope: ConnectionScope, columns: ScopeColumns): Sql {
   if (scope.connections.length > 0) limits.push(sql`${columns.id} = any(${scope.connections}::text[])`)
   return limits.length === 0 ? sql`false` : sql`(${join(limits, ' and ')})`
 }
+
+/** Whether all that a user has is within: only then a service may act on the user as a whole. */
+export const coversUser = (scope: ConnectionScope, userId: string): boolean =>
+  scope.kind === 'all' ||
+  (scope.users.includes(userId) && scope.providers.length === 0 && scope.connections.length === 0)

@@ -2,7 +2,7 @@
 import { Type } from 'typebox'
 import { type DisconnectNeeds, disconnect } from '../connections/disconnect.ts'
 import { type ListNeeds, listConnections } from '../connections/list.ts'
-import { callerOf, noContent, ok, problem, type Route, readerOf, route } from './route.ts'
+import { callerOf, ok, problem, type Route, readerOf, route } from './route.ts'
 
 export interface ConnectionRouteNeeds extends Omit<DisconnectNeeds, 'subscriptions'> {
   readonly subscriptions: ListNeeds['subscriptions'] & DisconnectNeeds['subscriptions']
@@ -10,6 +10,16 @@ export interface ConnectionRouteNeeds extends Omit<DisconnectNeeds, 'subscriptio
 
 const Problem = Type.Object({ error: Type.String(), message: Type.String() })
 const MaybeText = Type.Union([Type.String(), Type.Null()])
+
+const AtProvider = Type.Object({
+  kind: Type.Union([
+    Type.Literal('revoked_by_us'),
+    Type.Literal('shared_with_other_connection'),
+    Type.Literal('withdraw_yourself'),
+  ]),
+  /** Where a person sees and withdraws the consent himself. */
+  url: MaybeText,
+})
 
 /** `ConnectionView` of the wire. */
 export const Connection = Type.Object({
@@ -34,6 +44,8 @@ export const Connection = Type.Object({
       failure_code: MaybeText,
     }),
   ),
+  /** What a disconnect does at the provider. */
+  at_disconnect: AtProvider,
 })
 
 export function connectionRoutes(needs: ConnectionRouteNeeds): Route[] {
@@ -51,16 +63,19 @@ export function connectionRoutes(needs: ConnectionRouteNeeds): Route[] {
       method: 'DELETE',
       path: '/internal/connections/:id',
       access: 'user',
-      summary: 'Disconnect on our side, at once',
+      summary: 'Disconnect: here at once, at the provider as the answer says',
       params: Type.Object(
         { id: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }) },
         { additionalProperties: false },
       ),
-      responses: { 204: Type.Null(), 404: Problem },
+      responses: {
+        200: Type.Object({ status: Type.String(), at_provider: AtProvider }),
+        404: Problem,
+      },
       async handle(request) {
-        const { kind } = await disconnect(needs, request.params.id, callerOf(request))
-        return kind === 'disconnected'
-          ? noContent()
+        const outcome = await disconnect(needs, request.params.id, callerOf(request))
+        return outcome.kind === 'disconnected'
+          ? ok({ status: outcome.status, at_provider: outcome.atProvider })
           : problem(404, 'not_found', 'There is no such connection. GET /internal/connections lists them.')
       },
     }),

@@ -23,6 +23,7 @@ import type { Route } from './route.ts'
 import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
 import { type SessionRouteNeeds, sessionRoutes } from './session-routes.ts'
 import { type TokenDoors, tokenRoutes } from './token-routes.ts'
+import { userRoutes } from './user-routes.ts'
 
 export type RouteNeeds = ConnectionRouteNeeds &
   DeadLetterDoors &
@@ -51,6 +52,7 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
     ...deadLetterRoutes(needs), //   admin    GET /internal/destinations/:id/health, …/retry-dead, POST …/retry-dead
     ...destinationRoutes(needs), //  admin    /internal/destinations · service (local mode) PUT /internal/local/destination
     ...ruleRoutes(needs), //         admin    /internal/rules
+    ...userRoutes(needs), //         service  DELETE /internal/users/:id
   ]
 }
 

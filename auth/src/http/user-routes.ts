@@ -2,7 +2,8 @@
 import { Type } from 'typebox'
 import type { DisconnectNeeds } from '../connections/disconnect.ts'
 import { eraseUser } from '../connections/erasure.ts'
-import { ok, problem, type Route, requesterOf, route } from './route.ts'
+import { coversUser } from '../db/connection-scope.ts'
+import { ok, problem, type Route, route, serviceOf } from './route.ts'
 
 const Problem = Type.Object({ error: Type.String(), message: Type.String() })
 
@@ -30,7 +31,11 @@ export function userRoutes(needs: DisconnectNeeds): Route[] {
         404: Problem,
       },
       async handle(request) {
-        const outcome = await eraseUser(needs, requesterOf(request), request.params.id)
+        const { actor, scope } = serviceOf(request)
+        const { id } = request.params
+        const outcome = coversUser(scope, id)
+          ? await eraseUser(needs, actor, id)
+          : ({ kind: 'unknown' } as const)
         if (outcome.kind === 'unknown')
           return problem(404, 'not_found', 'Nothing is held of such a user: there is nothing to delete.')
         const { receipt } = outcome

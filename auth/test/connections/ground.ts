@@ -83,6 +83,7 @@ export function handMadeProvider(
         return provider.exchangeWith(request)
       },
       refresh: async () => ({ kind: 'failed', failure: { class: 'transient', code: 'unused' } }),
+      withdrawalUrl: () => `${iss}/consents`,
     },
     webhook: {
       methods: ['POST'],
@@ -98,6 +99,7 @@ export function handMadeProvider(
         provider.creates.push(request)
         return provider.createWith(request)
       },
+      sharedByAccount: false,
       stop: async () => ({ kind: 'stopped' }),
     },
   }
@@ -159,17 +161,15 @@ export async function openGround() {
   })
   const lookup = openLookup({ db: t.db, channelKeys, monotonicMs })
   const nudged: string[] = []
-  const subscriptions = openSubscriptions({
-    provider,
-    lookup,
-    nudge: { nudge: (kind) => nudged.push(kind) },
-  })
+  const nudge = { nudge: (kind: string) => void nudged.push(kind) }
+  const subscriptions = openSubscriptions({ provider, lookup, nudge })
   const needs = {
     db: t.db,
     vault,
     ledger,
     provider,
     subscriptions,
+    nudge,
     metrics,
     log,
     webhookOrigin: WEBHOOKS,
