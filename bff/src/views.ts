@@ -18,10 +18,10 @@ export const connections = (deps: Deps, input: Input): Promise<Reply> =>
   withSession(input, async (session) => ({ status: 200, body: await deps.auth.connections(session) }))
 
 export const disconnect = (deps: Deps, input: Input<{ id: string }>): Promise<Reply> =>
-  withSession(input, async (session) => {
-    await deps.auth.disconnect(session, input.params.id)
-    return { status: 204 }
-  })
+  withSession(input, async (session) => ({
+    status: 200,
+    body: await deps.auth.disconnect(session, input.params.id),
+  }))
 
 export const events = (
   deps: Deps,

@@ -9,6 +9,7 @@ import type {
   ConnectionView,
   CreatedDestination,
   DestinationView,
+  Disconnected,
   EventDetail,
   EventQuery,
   EventView,
@@ -73,7 +74,8 @@ export interface ConnectClient {
   /** Redeems the code at the provider: waits up to 30 s. */
   completeConnection(request: FlowCompletion): Promise<CompletedFlow>
   connections(session: string): Promise<Items<ConnectionView>>
-  disconnect(session: string, connectionId: string): Promise<void>
+  /** Here at once; the answer says what happens at the provider. */
+  disconnect(session: string, connectionId: string): Promise<Disconnected>
 
   /** Newest first. */
   events(session: string, query?: EventQuery): Promise<Page<EventView>>
@@ -137,7 +139,12 @@ export function connectClient(options: ClientOptions): ConnectClient {
     completeConnection: (request) =>
       send('POST', '/internal/oauth/complete', request, { deadlineMs: EXCHANGE_DEADLINE_MS }),
     connections: (session) => get('/internal/connections', session),
-    disconnect: async (session, id) => remove(`/internal/connections/${segment(id)}`, session),
+    disconnect: async (session, id) =>
+      (await requestJson(options, {
+        method: 'DELETE',
+        path: `/internal/connections/${segment(id)}`,
+        session,
+      })) as Disconnected,
 
     events: (session, query = {}) => get('/internal/events', session, { ...query }),
     event: async (session, id) => get(`/internal/events/${segment(id)}`, session),

@@ -42,6 +42,20 @@ export interface ConnectionView {
   created_at: string
   updated_at: string
   subscriptions: SubscriptionView[]
+  at_disconnect: AtProvider
+}
+
+/** What a disconnect does, or did, at the provider. */
+export interface AtProvider {
+  kind: 'revoked_by_us' | 'shared_with_other_connection' | 'withdraw_yourself'
+  /** Where a person sees and withdraws the consent himself. */
+  url: string | null
+}
+
+export interface Disconnected {
+  /** `revoking` while something is still to be done at the provider. */
+  status: 'revoking' | 'revoked'
+  at_provider: AtProvider
 }
 
 export interface SubscriptionView {

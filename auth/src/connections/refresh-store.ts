@@ -166,7 +166,7 @@ export interface TokensToRefresh {
 
 /** Also an account that its provider had disabled: enabled again, its tokens may work again. */
 const refreshable = sql`(o.status in ('active', 'partial', 'admin_required')
-  or (o.status = 'reauth_required' and o.status_reason in ('account_disabled', 'account_hijacked')))`
+  or (o.status = 'reauth_required' and coalesce(o.status_reason, '') in ('account_disabled', 'account_hijacked')))`
 
 /** @returns undefined when the lease is lost, or the connection has ended */
 export const findToRefresh = (db: Db, lease: RefreshLease) =>

@@ -55,14 +55,19 @@ describe('a connection', () => {
     expect(await disconnect(g.needs, his, user(alice))).toEqual({ kind: 'unknown' })
     expect(await disconnect(g.needs, 'con_unknown', user(alice))).toEqual({ kind: 'unknown' })
     expect(await row(his)).toMatchObject({ status: 'active' })
-    expect(await disconnect(g.needs, his, admin)).toEqual({ kind: 'disconnected' })
+    expect(await disconnect(g.needs, his, admin)).toMatchObject({ kind: 'disconnected' })
   })
 
-  test('OA-13 is gone for us the moment it is disconnected: no token, no key, no subscription', async () => {
+  test('OA-13 is gone for us the moment it is disconnected: no token, no refresh, no subscription', async () => {
     const id = await connect(alice)
     g.nudged.length = 0
     expect(await accessToken(g.needs, id, 60)).toMatchObject({ kind: 'token' })
-    expect(await disconnect(g.needs, id, user(alice))).toEqual({ kind: 'disconnected' })
+    expect(await disconnect(g.needs, id, user(alice))).toEqual({
+      kind: 'disconnected',
+      status: 'revoked',
+      atProvider: { kind: 'withdraw_yourself', url: 'https://google.example/consents' },
+    })
+    // nothing is left to do at this provider: its subscription was never made there, and it has no revocation
     expect(await row(id)).toEqual({
       status: 'revoked',
       data_key: null,
@@ -76,15 +81,16 @@ describe('a connection', () => {
     })
     const due = await g.db.rows(sql`select 1 from auth.subscription_renewals where due_at is not null`)
     expect(due).toHaveLength(0)
+    expect(await g.db.rows(sql`select 1 from auth.refreshes`)).toHaveLength(0)
     const [event] = await g.db.rows<{ data: Buffer; owner_id: string }>(
       sql`select data, owner_id from auth.events where type like '%revoked'`,
     )
     expect(JSON.parse(event?.data.toString() ?? '{}')).toMatchObject({
-      data: { by: 'us', status: 'revoked' },
+      data: { by: 'user', status: 'revoked', previousStatus: 'active' },
     })
     expect(event?.owner_id).toBe(alice)
     // a second click changes nothing and records nothing
-    expect(await disconnect(g.needs, id, user(alice))).toEqual({ kind: 'disconnected' })
+    expect(await disconnect(g.needs, id, user(alice))).toMatchObject({ kind: 'disconnected' })
     expect(await g.audited('connection.revoked')).toHaveLength(1)
   })
 

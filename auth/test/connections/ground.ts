@@ -3,9 +3,14 @@ import type {
   AuthorizationRequest,
   CodeExchange,
   ExchangeOutcome,
+  Failure,
+  GrantRevocation,
   Provider,
+  RefreshOutcome,
+  RevocationOutcome,
   SubscriptionOutcome,
   SubscriptionRequest,
+  SubscriptionStop,
 } from '@flovify/providers'
 import { Secret } from '@flovify/providers'
 import type { BeginOutcome } from '../../src/connections/begin.ts'
@@ -36,6 +41,13 @@ export interface HandMadeProvider extends Provider {
   exchangeWith: (request: CodeExchange) => Promise<ExchangeOutcome>
   createWith: (request: SubscriptionRequest) => Promise<SubscriptionOutcome>
   endsWithGrant: boolean
+  sharedByAccount: boolean
+  /** Set: the provider has a revocation endpoint. */
+  revokeWith: ((request: GrantRevocation) => Promise<RevocationOutcome>) | undefined
+  readonly revoked: string[]
+  readonly stopped: SubscriptionStop[]
+  stopWith: () => Promise<{ kind: 'stopped' } | { kind: 'failed'; failure: Failure }>
+  refreshWith: () => Promise<RefreshOutcome>
 }
 
 export function handMadeProvider(
@@ -52,6 +64,12 @@ export function handMadeProvider(
     urls: [],
     creates: [],
     endsWithGrant: false,
+    sharedByAccount: false,
+    revokeWith: undefined,
+    revoked: [],
+    stopped: [],
+    stopWith: async () => ({ kind: 'stopped' }),
+    refreshWith: async () => ({ kind: 'failed', failure: { class: 'transient', code: 'unused' } }),
     exchangeWith: async () => granted(),
     createWith: async () => ({
       kind: 'created',
@@ -82,7 +100,15 @@ export function handMadeProvider(
         provider.exchanges.push(request)
         return provider.exchangeWith(request)
       },
-      refresh: async () => ({ kind: 'failed', failure: { class: 'transient', code: 'unused' } }),
+      refresh: () => provider.refreshWith(),
+      get revoke() {
+        const { revokeWith } = provider
+        if (revokeWith === undefined) return undefined as never
+        return (request: GrantRevocation) => {
+          provider.revoked.push(request.token.reveal())
+          return revokeWith(request)
+        }
+      },
       withdrawalUrl: () => `${iss}/consents`,
     },
     webhook: {
@@ -99,8 +125,13 @@ export function handMadeProvider(
         provider.creates.push(request)
         return provider.createWith(request)
       },
-      sharedByAccount: false,
-      stop: async () => ({ kind: 'stopped' }),
+      get sharedByAccount() {
+        return provider.sharedByAccount
+      },
+      stop(request) {
+        provider.stopped.push(request)
+        return provider.stopWith()
+      },
     },
   }
   return provider
@@ -271,6 +302,11 @@ export async function openGround() {
       const fresh = handMadeProvider(each.id, each.oauth.responseMode)
       each.exchangeWith = fresh.exchangeWith
       each.createWith = fresh.createWith
+      each.stopWith = fresh.stopWith
+      each.refreshWith = fresh.refreshWith
+      each.revokeWith = undefined
+      each.revoked.length = 0
+      each.stopped.length = 0
     }
     nudged.length = 0
     lines.length = 0

@@ -295,7 +295,8 @@ describe('pure rules', () => {
   test('only legal ways between states', () => {
     expect(isLegal('revoked', 'reauth_required')).toBe(false)
     expect(isLegal('revoked', 'vault_error')).toBe(false)
-    expect(isLegal('revoking', 'active')).toBe(false)
+    expect(isLegal('revoking', 'active')).toBe(true)
+    expect(isLegal('revoking', 'reauth_required')).toBe(false)
     expect(isLegal('vault_error', 'reauth_required')).toBe(false)
     expect(isLegal('admin_required', 'active')).toBe(true)
   })
