@@ -3,7 +3,7 @@
  * through the same public doors. It holds the session cookie and never touches the internal API or the database.
  */
 
-import type { ConnectionView, EventView, Page } from '@flovify/client'
+import type { ConnectionView, Disconnected, EventView, Page } from '@flovify/client'
 import { StartError } from './start-error.ts'
 
 export interface Doors {
@@ -59,6 +59,11 @@ export class Browserless {
 
   async connections(): Promise<ConnectionView[]> {
     return ((await (await this.#console('GET', '/bff/connections')).json()) as Page<ConnectionView>).items
+  }
+
+  /** Says what happens at the provider. */
+  async disconnect(connectionId: string): Promise<Disconnected> {
+    return (await (await this.#console('DELETE', `/bff/connections/${connectionId}`)).json()) as Disconnected
   }
 
   async events(): Promise<EventView[]> {

@@ -153,6 +153,13 @@ export const finishExchange = (tx: Db, finished: { id: string; connectionId: str
     update auth.oauth_states set status = 'done', connection_id = ${finished.connectionId}, ${wiped}
      where id = ${finished.id} and status = 'exchanging' returning id`)
 
+/** A user signs out: what waits for him ends. An exchange under way has spent its code and finishes. */
+export const endFlowsOf = (tx: Db, ended: { ownerId: string; reason: string }) =>
+  tx.rows<{ id: string }>(sql`
+    update auth.oauth_states set status = 'rejected', reason = ${ended.reason}, ${wiped}
+     where owner_id = ${ended.ownerId} and status in ('created', 'returned')
+    returning id`)
+
 /** Ends what nobody came back for, parked codes after three minutes, and exchanges whose process died. */
 export const endStaleFlows = (db: Db) =>
   db.rows<EndedFlow & { status: 'expired' | 'failed' }>(sql`

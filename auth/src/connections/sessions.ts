@@ -7,6 +7,7 @@ import { audit } from '../audit/audit.ts'
 import type { Database } from '../db/sql.ts'
 import { sqlState } from '../db/sql.ts'
 import { newId, randomToken, sha256 } from '../platform/ids.ts'
+import { endFlowsOf } from './flow-store.ts'
 import type { PlatformJwtJudge } from './platform-jwt.ts'
 import {
   findSession,
@@ -166,15 +167,17 @@ export async function callerOfSession(
     : { userId: session.user_id, role: session.role, familyId: session.family_id, email: session.email }
 }
 
-/** Signs out: the whole family, so that no flow bound to it can be completed any more. */
+/** Signs out: the whole family, and what the user has begun and not completed is dead at once, its secrets wiped. */
 export async function endSession(needs: Pick<SessionNeeds, 'db'>, token: string): Promise<void> {
   await needs.db.transaction(async (tx) => {
     const [ended] = await revokeFamilyOf(tx, sha256(token))
     if (ended === undefined) return
+    const flows = await endFlowsOf(tx, { ownerId: ended.user_id, reason: 'signed_out' })
     await audit(tx, {
       actor: `user:${ended.user_id}`,
       action: 'session.ended',
       subject: `user:${ended.user_id}`,
+      detail: { flows: flows.length },
     })
   })
 }

@@ -86,6 +86,32 @@ describe('sessions', () => {
     }
   })
 
+  test('BC-05 signing out ends what was begun: no code can come back, none that waits is redeemed, and it is wiped', async () => {
+    const { token, session } = await signIn()
+    const alice = session.user_id
+    const bob = await g.user('bob@example.com')
+    const waiting = await g.ticketFor(alice)
+    const begun = await g.begin(alice)
+    const his = await g.begin(bob)
+    await endSession(g, token)
+    for (const flowId of [waiting.flowId, begun.flowId])
+      expect(await g.flow(flowId)).toEqual({ status: 'rejected', reason: 'signed_out', wiped: true })
+    expect(await g.flow(his.flowId)).toMatchObject({ status: 'created' })
+    const answer = await g.callback('google', [
+      ['code', 'late'],
+      ['state', begun.state],
+    ])
+    expect(answer.status).toBe(400)
+    expect(g.google.exchanged).toEqual([])
+  })
+
+  test('BC-05 a user who is gone is signed out with the next call', async () => {
+    const { token, session } = await signIn()
+    expect(await callerOfSession(g, token)).toBeDefined()
+    await g.db.rows(sql`delete from auth.users where id::text = ${session.user_id}`)
+    expect(await callerOfSession(g, token)).toBeUndefined()
+  })
+
   test('BC-05 signing out ends the whole family at once, and no other', async () => {
     const alice = await signIn()
     const elsewhere = await signIn()
