@@ -210,11 +210,11 @@ describe('leaving', () => {
 
   describe('what the provider says of an account', () => {
     let said = 0
-    const say = async (
-      kind: SignalKind,
-      accountKey: string | undefined = 'tenant:bob',
-      id = `jti-${(said += 1)}`,
-    ) => {
+    const newJti = () => {
+      said += 1
+      return `jti-${said}`
+    }
+    const say = async (kind: SignalKind, accountKey: string | undefined = 'tenant:bob', id = newJti()) => {
       await storeSignals(g.needs, 'google', [{ id, kind, accountKey, detail: undefined }])
       return work(kinds.signals)
     }
