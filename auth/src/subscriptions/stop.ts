@@ -1,6 +1,6 @@
 /**
  * Ends the subscriptions of a connection at its provider, with a token that somebody else has. What the account shares
- * among its connections is left while another one lives. An answer that says "unknown" is an end as good as any.
+ * among its connections is left while another one lives. What the provider does not know any more has ended.
  */
 import type { Failure, Provider, Secret } from '@flovify/providers'
 import type { Db } from '../db/sql.ts'

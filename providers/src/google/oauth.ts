@@ -4,14 +4,22 @@
  * sends what would widen a grant beyond what was asked.
  */
 import type { JWTPayload } from 'jose'
+import { jsonOf, send, transportFailure } from '../http-answer.ts'
 import { authorizationUrl } from '../oauth/authorization-url.ts'
 import { validateIdToken } from '../oauth/id-token.ts'
 import { type KeySet, remoteKeys } from '../oauth/keys.ts'
 import { compareScopes, IDENTITY_SCOPES, withScopes } from '../oauth/scopes.ts'
 import { redeemCode, refreshTokens, type TokenClient } from '../oauth/token-request.ts'
-import type { Account, Host, ProviderOAuth, ScopeDescription } from '../provider.ts'
-import { classifyTokenError, reasonOfAuthorizationError } from './failure.ts'
-import { revokeGrant } from './revocation.ts'
+import type {
+  Account,
+  GrantRevocation,
+  Host,
+  ProviderOAuth,
+  RevocationOutcome,
+  ScopeDescription,
+} from '../provider.ts'
+import { textMember } from '../webhook/hostile-json.ts'
+import { classifyApiError, classifyTokenError, reasonOfAuthorizationError } from './failure.ts'
 import { type GoogleSettings, REAL_ACCOUNTS_URL } from './settings.ts'
 
 const PREFIX = 'https://www.googleapis.com/auth/'
@@ -135,5 +143,35 @@ function accountOf(claims: JWTPayload): Account | undefined {
     label: address ?? (typeof claims.name === 'string' ? claims.name.slice(0, 320) : 'Google account'),
     address: isVerified(claims.email_verified) ? address?.toLowerCase() : undefined,
     tenant: undefined,
+  }
+}
+
+/**
+ * Ends a grant (protocols/google.md §1.7): one call takes away every scope that the account gave to the project, for all
+ * its clients. Whoever calls makes sure that no other connection lives on the same grant. It needs no client secret.
+ */
+async function revokeGrant(
+  settings: GoogleSettings,
+  host: Host,
+  request: GrantRevocation,
+): Promise<RevocationOutcome> {
+  const outcome = await send(host, {
+    method: 'POST',
+    url: `${settings.tokenUrl}/revoke`,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({ token: request.token.reveal() }).toString(),
+    signal: request.signal,
+  })
+  if (outcome.kind === 'failed') return { kind: 'failed', failure: transportFailure(outcome.code) }
+  const { answer } = outcome
+  if (answer.status === 200) return { kind: 'revoked' }
+  // A token that is dead already has no grant behind it that this call could end.
+  if (answer.status === 400 && textMember(jsonOf(answer), 'error') === 'invalid_token')
+    return { kind: 'revoked' }
+  const failure = classifyApiError(answer, host.now())
+  // Only an answer about the token ends it; anything else may be a proxy's or a passing fault.
+  return {
+    kind: 'failed',
+    failure: failure.class === 'throttled' ? failure : { ...failure, class: 'transient' },
   }
 }

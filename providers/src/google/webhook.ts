@@ -1,15 +1,15 @@
 /**
  * Judges Gmail notifications that Cloud Pub/Sub pushes (protocols/google.md §2, §3). The bearer JWT proves the push
  * before the body is read: our audience and our service account, not the OAuth client. A genuine message that we
- * cannot use is acknowledged, or Pub/Sub would repeat it for days. A security event token is judged by `security-event.ts`. Channels of Drive and Calendar are not served.
+ * cannot use is acknowledged, or Pub/Sub would repeat it for days. A security event token is judged by the kit. Channels of Drive and Calendar are not served.
  */
 import type { JWTPayload } from 'jose'
 import type { KeySet } from '../oauth/keys.ts'
 import type { Fact, Host, Json, Lookup, NotificationRequest, ProviderWebhook, Verdict } from '../provider.ts'
 import { type BearerJudge, bearerJudge } from '../webhook/bearer.ts'
 import { isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
+import { judgeSecurityToken, securityTokenOf } from '../webhook/security-event.ts'
 import { isGoogleIssuer, isVerified } from './oauth.ts'
-import { judgeSecurityToken, securityTokenOf } from './security-event.ts'
 import type { GoogleSettings, PushSettings } from './settings.ts'
 
 const KEY_PATIENCE_MS = 2000
@@ -25,6 +25,11 @@ export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet
           patienceMs: KEY_PATIENCE_MS,
           objection: (claims) => objectionTo(claims, settings, push),
         })
+  const securityRule = {
+    keys,
+    clientId: settings.clientId,
+    isIssuer: (issuer: unknown) => isGoogleIssuer(settings, issuer),
+  }
   return {
     methods: ['POST'],
     bodyLimitBytes: 1024 * 1024,
@@ -32,7 +37,7 @@ export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet
       if (request.method !== 'POST') return rejected(405, 'bad_method')
       if (request.ref !== undefined) return rejected(404, 'bad_ref')
       const securityToken = securityTokenOf(request)
-      if (securityToken !== undefined) return judgeSecurityToken(settings, host, keys, securityToken)
+      if (securityToken !== undefined) return judgeSecurityToken(securityRule, host, securityToken)
       if (push === undefined || judgeBearer === undefined) return rejected(401, 'push_off')
       return judgePush(request, lookup, push, judgeBearer)
     },

@@ -1,14 +1,12 @@
 /**
- * Google's Cross-Account Protection (protocols/google.md §1.9): a security event token is the whole body of the request,
- * signed with Google's keys, for one of our client ids, without expiry. What it says is told as signals about an account;
- * nobody else's word changes a connection. Answers as documented: 202, or 400 for what is not genuine.
+ * Security event tokens (RFC 8417) with the events of OpenID's RISC profile: the token is the whole body of the request,
+ * signed with the provider's keys, for our client id, without expiry. What it says is told as signals about an account;
+ * nobody else's word changes a connection. Answers as documented for Google: 202, or 400 for what is not genuine.
  */
 import type { JWTPayload } from 'jose'
 import type { KeySet } from '../oauth/keys.ts'
 import { verifySignedToken } from '../oauth/signed-token.ts'
 import type { AccountSignal, Host, NotificationRequest, SignalKind, Verdict } from '../provider.ts'
-import { isGoogleIssuer } from './oauth.ts'
-import type { GoogleSettings } from './settings.ts'
 
 const RISC = 'https://schemas.openid.net/secevent/risc/event-type/'
 const OAUTH = 'https://schemas.openid.net/secevent/oauth/event-type/'
@@ -37,21 +35,28 @@ export function securityTokenOf(request: NotificationRequest): string | undefine
   return TOKEN.test(text) ? text : undefined
 }
 
+export interface SecurityTokenRule {
+  readonly keys: KeySet
+  readonly clientId: string
+  /** Without a slash at the end, which the sample has and the configuration document has not. */
+  readonly isIssuer: (issuer: unknown) => boolean
+}
+
 export async function judgeSecurityToken(
-  settings: GoogleSettings,
+  rule: SecurityTokenRule,
   host: Host,
-  keys: KeySet,
   token: string,
 ): Promise<Verdict> {
   const now = host.now()
-  const verdict = await verifySignedToken(keys, token, now, AbortSignal.timeout(PATIENCE_MS), {
+  const verdict = await verifySignedToken(rule.keys, token, now, AbortSignal.timeout(PATIENCE_MS), {
     expires: false,
   })
   if (verdict.kind === 'unavailable') return verdict
   if (verdict.kind === 'bad') return refused(verdict.reason)
   const { claims } = verdict
-  if (!isIssuer(settings, claims.iss)) return refused('wrong_issuer')
-  if (![claims.aud].flat().includes(settings.clientId)) return refused('wrong_audience')
+  const issuer = typeof claims.iss === 'string' ? claims.iss.replace(/\/$/, '') : undefined
+  if (!rule.isIssuer(issuer)) return refused('wrong_issuer')
+  if (![claims.aud].flat().includes(rule.clientId)) return refused('wrong_audience')
   if ((claims.iat ?? 0) < now.getTime() / 1000 - OLDEST_SECONDS) return refused('token_of_the_past')
   if (typeof claims.jti !== 'string' || claims.jti === '' || claims.jti.length > 512) return refused('no_jti')
   return { kind: 'signals', status: 202, signals: signalsOf(claims, claims.jti) }
@@ -59,11 +64,6 @@ export async function judgeSecurityToken(
 
 function refused(reason: string): Verdict {
   return { kind: 'rejected', status: 400, reason }
-}
-
-/** The sample has a slash at the end that the configuration document has not. */
-function isIssuer(settings: GoogleSettings, issuer: unknown): boolean {
-  return isGoogleIssuer(settings, typeof issuer === 'string' ? issuer.replace(/\/$/, '') : issuer)
 }
 
 /** One token has one event by its documentation; if it has several, each is told. What is not known is not told. */
