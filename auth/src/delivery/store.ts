@@ -49,7 +49,9 @@ export function claimDueDeliveries(database: Database, lease: ClaimTerms): Promi
  * `for no key update`, not `for update`: the foreign key of every delivery that ingest inserts takes a key-share lock on
  * its destination, which `for update` would wait for, and which `skip locked` would take for another claimer: under
  * constant ingest nothing would ever be sent. Deleted destinations come along while rows are left: a delivery that was
- * stored while its destination was being deleted is cancelled by whoever claims it.
+ * stored while its destination was being deleted is cancelled by whoever claims it. The first due row of each is looked
+ * up by itself: as `exists` it becomes a join that reads the whole table when one destination has a backlog (557 ms a
+ * claim with a million rows, 13 ms this way).
  */
 async function lockDestinations(tx: Transaction): Promise<string[]> {
   const rows = await tx.rows<{ id: string }>(sql`
@@ -58,9 +60,10 @@ async function lockDestinations(tx: Transaction): Promise<string[]> {
       from auth.destinations d, moment
      where (d.deleted_at is not null
             or (not d.paused and d.disabled_at is null and (d.breaker = 'closed' or d.probe_at <= moment.now)))
-       and exists (select from auth.deliveries w
-                    where w.destination_id = d.id and w.due_at <= moment.now
-                      and (w.lease_until is null or w.lease_until <= moment.now))
+       and (select true from auth.deliveries w
+             where w.destination_id = d.id and w.due_at <= moment.now
+               and (w.lease_until is null or w.lease_until <= moment.now)
+             order by w.due_at limit 1)
      order by d.last_served_at
      limit ${DESTINATIONS_A_CLAIM}
        for no key update of d skip locked`)

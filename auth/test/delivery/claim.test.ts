@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openPool, type Pool } from '../../src/db/pool.ts'
-import { sql } from '../../src/db/sql.ts'
+import { type Database, sql } from '../../src/db/sql.ts'
 import {
   settleDelivered,
   settleDueAgain,
@@ -196,6 +196,37 @@ describe('the claim', () => {
       await tx.rows(sql`select id from auth.destinations where id = ${here} for no key update`)
       await addDelivery(other, here, event)
     })
+  })
+
+  test('RE-13 with a backlog at one destination a claim reads no table through', async () => {
+    const clogged = await addDestination(t.db, { concurrency: 5 })
+    for (let i = 0; i < 2; i += 1) await addBacklog(t.db, clogged, 30_000)
+    for (let i = 0; i < 100; i += 1) await addBacklog(t.db, await addDestination(t.db), 5)
+    await t.db.rows(sql`analyze auth.deliveries`)
+    await claim(5)
+    const plans: string[] = []
+    const explaining: Database = {
+      ...t.db,
+      transaction: (work) =>
+        t.db.transaction((tx) =>
+          work({
+            ...tx,
+            rows: async (statement) => {
+              plans.push(JSON.stringify(await tx.rows(sql`explain (format json) ${statement}`)))
+              return tx.rows(statement)
+            },
+          }),
+        ),
+    }
+    expect(await claimDueDeliveries(explaining, { id: randomUUID(), seconds: 30, limit: 50 })).toHaveLength(
+      50,
+    )
+    expect(plans).toHaveLength(2)
+    const nodes = plans.flatMap((plan) => [
+      ...plan.matchAll(/"Node Type":"([^"]+)"[^{}]*?"Relation Name":"deliveries"/g),
+    ])
+    expect(nodes.length).toBeGreaterThan(3)
+    expect(nodes.map((match) => match[1]).filter((type) => type === 'Seq Scan')).toEqual([])
   })
 
   test('a row that somebody is settling this moment is skipped, not waited for', async () => {
