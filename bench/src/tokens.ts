@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { cpus, tmpdir } from 'node:os'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { startPostgres } from '@flovify/local/postgres'
@@ -28,6 +28,8 @@ const BODY = Buffer.from('{"min_valid_seconds":60}')
 export interface TokensResult {
   readonly machine: string
   readonly date: string
+  /** Load average before the run: a machine that others use as well gives other figures. */
+  readonly loadBefore: number
   readonly denominator: string
   readonly rounds: readonly { readonly bare: LoadResult; readonly ours: LoadResult }[]
   /** The median of the rounds' own ratios. */
@@ -38,6 +40,7 @@ export interface TokensResult {
 }
 
 export async function benchTokens(say: (line: string) => void): Promise<TokensResult> {
+  const loadBefore = Number((loadavg()[0] ?? 0).toFixed(1))
   const folder = await mkdtemp(join(tmpdir(), 'flovify-bench-'))
   const postgres = await startPostgres({ dataDir: join(folder, 'postgres') })
   const children: ChildProcess[] = []
@@ -107,6 +110,7 @@ export async function benchTokens(say: (line: string) => void): Promise<TokensRe
     return {
       machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, load generator and PostgreSQL on the same machine`,
       date: new Date().toISOString(),
+      loadBefore,
       denominator:
         'a bare node:http server with the same single-row select as a prepared statement over a pg pool of the same size; no caller proven, nothing opened, nothing audited',
       rounds,
