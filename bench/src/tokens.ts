@@ -25,16 +25,21 @@ const ROOT = new URL('../../', import.meta.url).pathname
 const SERVICE_SECRET = 'bench-service-secret-0123456789abcdef'
 const BODY = Buffer.from('{"min_valid_seconds":60}')
 
+interface Round {
+  readonly bare: LoadResult
+  readonly ours: LoadResult
+  readonly ratio: number
+}
+
 export interface TokensResult {
   readonly machine: string
   readonly date: string
   /** Load average before the run: a machine that others use as well gives other figures. */
   readonly loadBefore: number
   readonly denominator: string
-  readonly rounds: readonly { readonly bare: LoadResult; readonly ours: LoadResult }[]
+  readonly rounds: readonly Round[]
   /** The median of the rounds' own ratios. */
   readonly ratio: number
-  readonly ratios: readonly number[]
   readonly answered: number
   readonly audited: number
 }
@@ -92,18 +97,18 @@ export async function benchTokens(say: (line: string) => void): Promise<TokensRe
     say('warming up')
     let answered = right(await ours(3))
     await bareDoor(3)
-    const rounds: { bare: LoadResult; ours: LoadResult }[] = []
+    const rounds: Round[] = []
     for (let round = 1; round <= ROUNDS; round += 1) {
       const bareResult = await bareDoor(SECONDS)
       const oursResult = await ours(SECONDS)
       right(bareResult)
       answered += right(oursResult)
-      rounds.push({ bare: bareResult, ours: oursResult })
+      const itsRatio = Number((oursResult.perSecond / bareResult.perSecond).toFixed(3))
+      rounds.push({ bare: bareResult, ours: oursResult, ratio: itsRatio })
       say(line(`round ${round}  bare node:http, the same select`, bareResult))
       say(line(`round ${round}  ours, audited before the answer`, oursResult))
     }
-    const ratios = rounds.map((round) => Number((round.ours.perSecond / round.bare.perSecond).toFixed(3)))
-    const ratio = ratios.toSorted((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? 0
+    const ratio = rounds.map((round) => round.ratio).toSorted((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? 0
     const audited = await countAudited(databaseUrl)
     say(`token reads ÷ bare door: ${ratio.toFixed(2)}   answered ${answered}, audited ${audited}`)
     if (audited < answered) throw new Error('a token left that was not audited')
@@ -115,7 +120,6 @@ export async function benchTokens(say: (line: string) => void): Promise<TokensRe
         'a bare node:http server with the same single-row select as a prepared statement over a pg pool of the same size; no caller proven, nothing opened, nothing audited',
       rounds,
       ratio,
-      ratios,
       answered,
       audited,
     }
