@@ -86,7 +86,7 @@ describe('a destination', () => {
         actor: 'user:1',
         action: 'destination.created',
         subject: made.id,
-        detail: { name: 'n', host: 'hook.example' },
+        detail: { kind: 'http', name: 'n', host: 'hook.example', headers: '' },
       },
     ])
   })
