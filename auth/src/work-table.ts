@@ -11,6 +11,7 @@
  *   auth.erasures                 connections/erasure.ts       deletes everything of a user
  *   auth.chores                   work/chores.ts               the housekeeping below
  */
+import { deleteOldConsents } from './connections/admin-consent-store.ts'
 import { type SecretExpiry, warnOfSecrets } from './connections/client-secrets.ts'
 import { type ErasureNeeds, erasureWork } from './connections/erasure.ts'
 import { type RefreshWorkNeeds, refreshWork } from './connections/refresh-work.ts'
@@ -64,6 +65,7 @@ export function choreTable(
       everySeconds: HOUR,
       run: async () => {
         await deleteOldSignals(db)
+        await deleteOldConsents(db)
       },
     },
     'make-days': { everySeconds: HOUR, run: () => makeDays(db) },

@@ -11,17 +11,18 @@ import { type LiveSession, liveSession, platformSession } from './sessions.ts'
 /** With our session, or directly with the platform's cookie, which then also starts ours. */
 export async function beginConnection(
   deps: Deps,
-  input: Input<{ provider: string }, unknown, { scopes?: string[] }>,
+  input: Input<{ provider: string }, unknown, { scopes?: string[]; connection_id?: string }>,
 ): Promise<Reply> {
   const session: LiveSession | undefined =
     (await liveSession(deps, input.session)) ?? (await platformSession(deps, input.platformJwt))
   if (session === undefined) return refused('sign_in_required')
-  const { scopes } = input.body
+  const { scopes, connection_id } = input.body
   const flow = await deps.auth.beginConnection({
     user_id: session.view.user_id,
     provider: input.params.provider,
     session_binding: sessionBinding(deps.serviceSecret, session.view.family_id),
     ...(scopes !== undefined && { scopes }),
+    ...(connection_id !== undefined && { connection_id }),
   })
   const body = { authUrl: flow.authUrl }
   return session.cookie === undefined ? { status: 200, body } : { status: 200, body, cookie: session.cookie }
@@ -46,6 +47,22 @@ export async function finishConnection(
     ticket,
     user_id: session.view.user_id,
     session_binding: sessionBinding(deps.serviceSecret, session.view.family_id),
+  })
+  return { status: 200, body }
+}
+
+/** A link for an administrator, where only an administrator can agree: the person passes it on. */
+export async function linkForAdmin(
+  deps: Deps,
+  input: Input<{ provider: string }, unknown, { scopes?: string[] }>,
+): Promise<Reply> {
+  const session = await liveSession(deps, input.session)
+  if (session === undefined) return refused('sign_in_required')
+  const { scopes } = input.body
+  const body = await deps.auth.adminConsentLink({
+    user_id: session.view.user_id,
+    provider: input.params.provider,
+    ...(scopes !== undefined && { scopes }),
   })
   return { status: 200, body }
 }

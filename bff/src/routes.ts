@@ -4,7 +4,7 @@
  * stands in sessions.ts, connecting.ts, views.ts and delivery-views.ts; what a person may see is decided by Auth, never here.
  */
 import { Type } from 'typebox'
-import { beginConnection, finishConnection } from './connecting.ts'
+import { beginConnection, finishConnection, linkForAdmin } from './connecting.ts'
 import { deliveryRoutes } from './delivery-routes.ts'
 import type { Deps } from './deps.ts'
 import { type Route, route } from './route.ts'
@@ -30,7 +30,12 @@ const SignIn = Type.Union([
   /** With the platform's own `session` cookie. */
   Type.Object({ platform: Type.Literal(true) }, closed),
 ])
-const Connect = Type.Object({ scopes: Type.Optional(Type.Array(Scope, { maxItems: 50 })) }, closed)
+const Scopes = Type.Optional(Type.Array(Scope, { maxItems: 50 }))
+const Connect = Type.Object(
+  { scopes: Scopes, connection_id: Type.Optional(Type.String({ pattern: '^[a-z]{3}_[A-Za-z0-9]{1,64}$' })) },
+  closed,
+)
+const Consent = Type.Object({ scopes: Scopes }, closed)
 const Finish = Type.Object({ ticket: Token }, closed)
 
 export function routes(deps: Deps): Route[] {
@@ -79,6 +84,17 @@ export function routes(deps: Deps): Route[] {
       body: Connect,
       bodyOptional: true,
       handle: (input) => beginConnection(deps, input),
+    }),
+    route({
+      method: 'POST',
+      path: '/bff/auth/admin-consent/:provider',
+      access: 'session',
+      changes: true,
+      summary: 'A link to pass on to an administrator, where only an administrator can agree.',
+      params: Provider,
+      body: Consent,
+      bodyOptional: true,
+      handle: (input) => linkForAdmin(deps, input),
     }),
     route({
       method: 'POST',

@@ -7,6 +7,8 @@ import { type ClientOptions, requestJson, requestText, segment } from './request
 import type {
   CompletedFlow,
   ConnectionView,
+  ConsentLink,
+  ConsentLinkRequest,
   CreatedDestination,
   DestinationView,
   Disconnected,
@@ -71,6 +73,7 @@ export interface ConnectClient {
 
   providers(): Promise<Items<ProviderView>>
   beginConnection(request: FlowRequest): Promise<StartedFlow>
+  adminConsentLink(request: ConsentLinkRequest): Promise<ConsentLink>
   /** Redeems the code at the provider: waits up to 30 s. */
   completeConnection(request: FlowCompletion): Promise<CompletedFlow>
   connections(session: string): Promise<Items<ConnectionView>>
@@ -136,6 +139,7 @@ export function connectClient(options: ClientOptions): ConnectClient {
 
     providers: () => get('/internal/providers'),
     beginConnection: (request) => send('POST', '/internal/oauth/create-state', request),
+    adminConsentLink: (request) => send('POST', '/internal/oauth/admin-consent', request),
     completeConnection: (request) =>
       send('POST', '/internal/oauth/complete', request, { deadlineMs: EXCHANGE_DEADLINE_MS }),
     connections: (session) => get('/internal/connections', session),

@@ -18,7 +18,17 @@ export interface SessionView {
 export interface ProviderView {
   id: string
   label: string
-  scopes: { scope: string; sentence: string; default: boolean }[]
+  /** Whether an administrator can agree for an organisation. */
+  admin_consent: boolean
+  scopes: ScopeView[]
+}
+
+export interface ScopeView {
+  scope: string
+  /** For people. */
+  sentence: string
+  default: boolean
+  restriction: 'sensitive' | 'restricted' | 'admin_consent' | null
 }
 
 export type ConnectionStatus =
@@ -145,6 +155,18 @@ export interface NewSession {
   session: SessionView
 }
 
+export interface ConsentLinkRequest {
+  user_id: string
+  provider: string
+  scopes?: string[]
+}
+
+export interface ConsentLink {
+  /** To be passed on to an administrator; works once. */
+  url: string
+  expires_at: string
+}
+
 export interface FlowRequest {
   user_id: string
   provider: string
@@ -153,6 +175,8 @@ export interface FlowRequest {
   /** Seconds, at most 600. */
   expires_in?: number
   scopes?: string[]
+  /** Reconnects this connection: it must come back as its account; `scopes` are asked for on top of its own. */
+  connection_id?: string
 }
 
 export interface StartedFlow {

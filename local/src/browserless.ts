@@ -11,6 +11,15 @@ export interface Doors {
   readonly secrets: { readonly controlToken: string }
 }
 
+export interface Wishes {
+  /** Reconnects this one. */
+  readonly connectionId?: string
+  /** On top of what is asked for anyway. */
+  readonly scopes?: readonly string[]
+  /** What the person leaves ticked, of the API's scopes; all when absent. */
+  readonly granted?: readonly string[]
+}
+
 /** The simulators' answer to `/authorize`: the request that a browser would now bring to our callback. */
 type CallbackRequest =
   | { readonly method: 'GET'; readonly url: string }
@@ -33,10 +42,40 @@ export class Browserless {
   }
 
   /** From the console's button over the provider's consent to the success page. */
-  async connect(provider: string, account: string): Promise<ConnectionView> {
-    const begun = await this.#console('POST', `/bff/auth/connect/${provider}`)
-    const { authUrl } = (await begun.json()) as { authUrl: string }
-    const callback = (await this.#control('/authorize', { authUrl, account })) as CallbackRequest
+  async connect(provider: string, account: string, wishes: Wishes = {}): Promise<ConnectionView> {
+    return this.finish(await this.consent(await this.begin(provider, wishes), account, wishes.granted))
+  }
+
+  /** Presses the console's button. @returns where the provider wants the person to go */
+  async begin(provider: string, wishes: Omit<Wishes, 'granted'> = {}): Promise<string> {
+    const { connectionId, scopes } = wishes
+    const begun = await this.#console('POST', `/bff/auth/connect/${provider}`, {
+      ...(connectionId !== undefined && { connection_id: connectionId }),
+      ...(scopes !== undefined && { scopes }),
+    })
+    return ((await begun.json()) as { authUrl: string }).authUrl
+  }
+
+  /** Answers the consent page. @returns the ticket that the success page gets */
+  async consent(authUrl: string, account: string, granted?: readonly string[]): Promise<string> {
+    const returned = await this.callBack(authUrl, account, granted)
+    const location = returned.headers.get('location') ?? ''
+    const ticket = new URLSearchParams(URL.parse(location)?.hash.slice(1) ?? '').get('ticket')
+    if (returned.status !== 303 || ticket === null)
+      throw new StartError(
+        'demo_incomplete',
+        `The callback was answered with ${returned.status} and no ticket (${location.split('#')[0]}).`,
+      )
+    return ticket
+  }
+
+  /** The browser as it comes back from a consent page of the simulators. @returns our answer, not followed */
+  async callBack(authUrl: string, account: string, granted?: readonly string[]): Promise<Response> {
+    const callback = (await this.#control('/authorize', {
+      authUrl,
+      account,
+      ...(granted !== undefined && { scopes: granted }),
+    })) as CallbackRequest
     const returned = await fetch(callback.url, {
       method: callback.method,
       ...(callback.method === 'POST' && {
@@ -46,15 +85,21 @@ export class Browserless {
       redirect: 'manual',
     })
     await returned.arrayBuffer()
-    const location = returned.headers.get('location') ?? ''
-    const ticket = new URLSearchParams(URL.parse(location)?.hash.slice(1) ?? '').get('ticket')
-    if (returned.status !== 303 || ticket === null)
-      throw new StartError(
-        'demo_incomplete',
-        `The callback of ${provider} was answered with ${returned.status} and no ticket.`,
-      )
+    return returned
+  }
+
+  async finish(ticket: string): Promise<ConnectionView> {
     const finished = await this.#console('POST', '/bff/auth/finish', { ticket })
     return ((await finished.json()) as { connection: ConnectionView }).connection
+  }
+
+  /** A link for an administrator. */
+  async linkForAdmin(provider: string): Promise<string> {
+    return (
+      (await (await this.#console('POST', `/bff/auth/admin-consent/${provider}`, {})).json()) as {
+        url: string
+      }
+    ).url
   }
 
   async connections(): Promise<ConnectionView[]> {

@@ -86,6 +86,11 @@ export interface ScopeDescription {
   readonly scope: string
   /** A sentence for people: "Read your mail." */
   readonly sentence: string
+  /**
+   * What stands between asking and getting: `sensitive` and `restricted` need the provider's verification of our app,
+   * `admin_consent` needs an administrator of the organisation. Absent: nothing.
+   */
+  readonly restriction?: 'sensitive' | 'restricted' | 'admin_consent'
 }
 
 export interface ProviderOAuth {
@@ -96,6 +101,12 @@ export interface ProviderOAuth {
   readonly scopes: readonly ScopeDescription[]
   /** RFC 6749 §4.1.1 with PKCE S256 (RFC 7636) and OpenID Connect nonce. Pure. */
   authorizationUrl(request: AuthorizationRequest): URL
+  /** Where an administrator agrees for a whole organisation; absent where there is no such thing. Pure. */
+  adminConsentUrl?(request: AdminConsentRequest): URL
+  /** Whether a callback answers such a request, and how. Never says for which organisation: that can be forged. */
+  readAdminConsent?(
+    query: readonly (readonly [string, string])[],
+  ): { readonly state: string; readonly granted: boolean } | undefined
   /** RFC 9207: `wrong` also when it is absent although this provider's metadata declares it. */
   judgeIssuer(presented: string | undefined): 'ok' | 'wrong'
   /** Maps the `error` of an authorization response to one of our own fixed reasons; never passes text through. */
@@ -111,6 +122,12 @@ export interface ProviderOAuth {
   revoke?(request: GrantRevocation): Promise<RevocationOutcome>
   /** Where a person withdraws the consent himself. @param tenant as in `Account.tenant` */
   withdrawalUrl(tenant: string | undefined): string
+}
+
+export interface AdminConsentRequest {
+  readonly state: string
+  readonly redirectUri: string
+  readonly scopes: readonly string[]
 }
 
 export interface GrantRevocation {

@@ -10,6 +10,7 @@ import { newId, randomToken, sha256 } from '../platform/ids.ts'
 import type { Vault } from '../vault/vault.ts'
 import { countOpenFlows, insertFlow, lockFlowsOf } from './flow-store.ts'
 import { findUser } from './session-store.ts'
+import { findToReconnect } from './store.ts'
 
 export const OPEN_FLOWS_PER_USER = 10
 export const FLOW_SECONDS = 600
@@ -30,6 +31,8 @@ export interface BeginRequest {
   readonly state?: string | undefined
   readonly expiresInSeconds?: number | undefined
   readonly scopes?: readonly string[] | undefined
+  /** Reconnects this connection of the user: it must come back as the same account; `scopes` are asked for on top. */
+  readonly connectionId?: string | undefined
 }
 
 export type BeginOutcome =
@@ -44,6 +47,7 @@ export type BeginRefusal =
   | 'invalid_binding'
   | 'invalid_expiry'
   | 'unknown_scope'
+  | 'unknown_connection'
   | 'too_many_flows'
 
 export async function beginFlow(needs: BeginNeeds, request: BeginRequest): Promise<BeginOutcome> {
@@ -59,6 +63,13 @@ export async function beginFlow(needs: BeginNeeds, request: BeginRequest): Promi
   if (scopes === undefined) return refused('unknown_scope')
   const user = await findUser(needs.db, request.userId)
   if (user === undefined) return refused('unknown_user')
+  const earlier =
+    request.connectionId === undefined
+      ? undefined
+      : await findToReconnect(needs.db, { id: request.connectionId, ownerId: user.id, provider: provider.id })
+  if (request.connectionId !== undefined && earlier === undefined) return refused('unknown_connection')
+  const wanted =
+    earlier === undefined ? scopes : withEarlier(provider, earlier.scope_requested, request.scopes)
 
   const id = newId('flw')
   const state = request.state ?? randomToken()
@@ -81,7 +92,8 @@ export async function beginFlow(needs: BeginNeeds, request: BeginRequest): Promi
       sessionBinding: binding,
       issuer: provider.oauth.issuer,
       redirectUri,
-      scopes: scopes.join(' '),
+      scopes: wanted.join(' '),
+      reconnects: earlier?.id ?? null,
       dataKey,
       verifier: key.seal('verifier', verifier),
       nonce: key.seal('nonce', nonce),
@@ -96,7 +108,9 @@ export async function beginFlow(needs: BeginNeeds, request: BeginRequest): Promi
     nonce: nonce.reveal(),
     codeChallenge: challengeOf(verifier),
     redirectUri,
-    scopes,
+    scopes: wanted,
+    // a hint: the person may still choose another account, which the completion refuses
+    ...(earlier?.account_label.includes('@') === true ? { loginHint: earlier.account_label } : {}),
   })
   return { kind: 'begun', flowId: id, state, authUrl: authUrl.href }
 }
@@ -123,6 +137,13 @@ function judgeScopes(
   if (asked === undefined || asked.length === 0) return provider.oauth.defaultScopes
   const known = new Set([...provider.oauth.scopes.map(({ scope }) => scope), ...provider.oauth.defaultScopes])
   return asked.every((scope) => known.has(scope)) ? [...new Set(asked)] : undefined
+}
+
+/** Never fewer than before; what the provider's list no longer knows is not asked for again. */
+function withEarlier(provider: Provider, earlier: string, more: readonly string[] = []): readonly string[] {
+  const known = new Set([...provider.oauth.scopes.map(({ scope }) => scope), ...provider.oauth.defaultScopes])
+  const asked = earlier.split(' ').filter((scope) => known.has(scope))
+  return [...new Set([...(asked.length === 0 ? provider.oauth.defaultScopes : asked), ...more])]
 }
 
 /** RFC 7636 §4.2, S256. */

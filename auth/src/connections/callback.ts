@@ -10,6 +10,7 @@ import type { Database } from '../db/sql.ts'
 import { randomToken, sha256 } from '../platform/ids.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { Vault } from '../vault/vault.ts'
+import { receiveConsent } from './admin-consent.ts'
 import { type CallbackRequest, judgeCallbackParameters } from './callback-parameters.ts'
 import { burnLiveFlow, failLiveFlow, findLiveFlow, type LiveFlow, parkCode } from './flow-store.ts'
 
@@ -24,6 +25,8 @@ export type CallbackOutcome =
   | { readonly kind: 'parked'; readonly provider: string; readonly ticket: Secret }
   /** The provider said no to a flow of ours. */
   | { readonly kind: 'ended'; readonly reason: AuthorizationFailureReason }
+  /** An administrator came back from a link that somebody passed on. */
+  | { readonly kind: 'admin_consent'; readonly granted: boolean }
   /** Why is counted, never told. */
   | { readonly kind: 'refused' }
   | { readonly kind: 'unknown_provider' }
@@ -43,6 +46,12 @@ export async function receiveCallback(
     await burnFlow(needs.db, stateHash, reason)
     return refuse(reason)
   }
+
+  const consent = request.method === 'GET' ? provider.oauth.readAdminConsent?.(request.query) : undefined
+  if (consent !== undefined)
+    return (await receiveConsent(needs, provider, consent))
+      ? { kind: 'admin_consent', granted: consent.granted }
+      : refuse('unknown_state')
 
   const judgement = judgeCallbackParameters(provider.oauth.responseMode, request)
   if (judgement.kind === 'malformed') return refuse(judgement.reason)

@@ -23,6 +23,7 @@ import {
   rejectTicket,
   type TicketHolder,
 } from './flow-store.ts'
+import { judgeAccount } from './mismatch.ts'
 import { alarmOperator, reasonOf } from './provider-alarm.ts'
 import type { SubscriptionsOfConnections } from './subscriptions.ts'
 import { writeConnection } from './write-connection.ts'
@@ -97,6 +98,8 @@ async function answerUnclaimed(needs: CompleteNeeds, holder: TicketHolder): Prom
       await pause(REPEAT_POLL_MS)
       continue
     }
+    // The process that exchanged it died: nobody else's fault, and nothing to suspect the person of.
+    if (flow.status === 'exchanging') return { kind: 'failed', reason: 'failed_unknown' }
     await rejectFlow(needs, holder.ticketHash, flow.status === 'returned' ? 'late_ticket' : 'spent_ticket')
     return { kind: 'refused' }
   }
@@ -128,6 +131,8 @@ async function exchange(needs: CompleteNeeds, flow: ClaimedFlow): Promise<Comple
       await alarmOperator(needs, flow.provider, outcome.failure)
     return fail(needs, flow, reasonOf(outcome.failure))
   }
+  const wrong = await judgeAccount(needs, flow, outcome)
+  if (wrong !== undefined) return fail(needs, flow, wrong)
   try {
     const connectionId = await writeConnection(needs, flow, outcome)
     needs.metrics.callbacks(flow.provider, 'succeeded')

@@ -20,6 +20,8 @@ export interface NewFlow {
   readonly verifier: string
   readonly nonce: string
   readonly expiresInSeconds: number
+  /** The connection that must come back as its account. */
+  readonly reconnects: string | null
 }
 
 export interface LiveFlow {
@@ -40,6 +42,7 @@ export interface ClaimedFlow {
   readonly verifier: string
   readonly nonce: string
   readonly code: string
+  readonly reconnects: string | null
 }
 
 export interface EndedFlow {
@@ -72,10 +75,10 @@ export async function countOpenFlows(tx: Db, ownerId: string): Promise<number> {
 export const insertFlow = (tx: Db, flow: NewFlow) =>
   tx.one<{ id: string }>(sql`
     insert into auth.oauth_states
-      (id, state_hash, provider, user_id, owner_id, session_binding, issuer, redirect_uri, scopes, data_key, verifier, nonce, expires_at)
+      (id, state_hash, provider, user_id, owner_id, session_binding, issuer, redirect_uri, scopes, data_key, verifier, nonce, reconnects, expires_at)
     values
       (${flow.id}, ${flow.stateHash}, ${flow.provider}, ${flow.ownerId}, ${flow.ownerId}, ${flow.sessionBinding}, ${flow.issuer},
-       ${flow.redirectUri}, ${flow.scopes}, ${flow.dataKey}, ${flow.verifier}, ${flow.nonce},
+       ${flow.redirectUri}, ${flow.scopes}, ${flow.dataKey}, ${flow.verifier}, ${flow.nonce}, ${flow.reconnects},
        auth.clock() + make_interval(secs => ${flow.expiresInSeconds}))
     on conflict (state_hash) do nothing
     returning id`)
@@ -120,7 +123,7 @@ export const claimTicket = (db: Db, holder: TicketHolder) =>
      where ticket_hash = ${holder.ticketHash} and owner_id = ${holder.ownerId}
        and session_binding = ${holder.sessionBinding} and status = 'returned'
        and returned_at > auth.clock() - interval '2 minutes'
-    returning id, provider, owner_id, redirect_uri, scopes, data_key, verifier, nonce, code`)
+    returning id, provider, owner_id, redirect_uri, scopes, data_key, verifier, nonce, code, reconnects`)
 
 export interface TicketFlow extends EndedFlow {
   readonly status: string

@@ -44,7 +44,8 @@ export const refreshNow = (tx: Db, connectionId: string) =>
     insert into auth.refreshes (id, provider, due_at)
     select o.id, o.provider, auth.clock() from auth.oauth_tokens o
      where o.id = ${connectionId} and o.refresh_token is not null and ${refreshable}
-    on conflict (id) do update set due_at = auth.clock(), lease_until = null, lease_id = null, claims = 0, attempts = 0`)
+    on conflict (id) do update set due_at = auth.clock(), attempts = 0
+      where auth.refreshes.lease_until is null or auth.refreshes.lease_until <= auth.clock()`)
 
 /** For a connection that no refresh can help. */
 export const unscheduleRefresh = (tx: Db, connectionId: string) =>

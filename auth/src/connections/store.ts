@@ -11,6 +11,8 @@ export interface StoredConnection {
   readonly id: string
   readonly data_key: string | null
   readonly refresh_token: string | null
+  readonly scope: string
+  readonly status: ConnectionStatus
 }
 
 export interface ConnectionToWrite {
@@ -39,9 +41,27 @@ export const lockAccount = (tx: Db, account: { ownerId: string; provider: string
 
 export const findAccount = (tx: Db, account: { ownerId: string; provider: string; accountKey: string }) =>
   tx.one<StoredConnection>(sql`
-    select id, data_key, refresh_token from auth.oauth_tokens
+    select id, data_key, refresh_token, scope, status from auth.oauth_tokens
      where owner_id = ${account.ownerId} and provider = ${account.provider} and account_key = ${account.accountKey}
        for update`)
+
+/** Of a living user, whatever state it is in: an ended one is reconnected too. */
+export const findToReconnect = (db: Db, wanted: { id: string; ownerId: string; provider: string }) =>
+  db.one<{ id: string; account_key: string; account_label: string; scope_requested: string }>(sql`
+    select id, account_key, account_label, scope_requested from auth.oauth_tokens
+     where id = ${wanted.id} and owner_id = ${wanted.ownerId} and provider = ${wanted.provider}`)
+
+/** Whether anybody's connection lives on this grant. */
+export async function isGrantInUse(
+  db: Db,
+  account: { provider: string; accountKey: string },
+): Promise<boolean> {
+  const row = await db.one(sql`
+    select 1 from auth.oauth_tokens
+     where provider = ${account.provider} and account_key = ${account.accountKey}
+       and status not in ('revoking', 'revoked') and data_key is not null limit 1`)
+  return row !== undefined
+}
 
 export const insertConnection = (tx: Db, row: ConnectionToWrite) =>
   tx.rows(sql`

@@ -37,7 +37,7 @@ export interface WriteNeeds {
  */
 export function writeConnection(needs: WriteNeeds, flow: ClaimedFlow, granted: Granted): Promise<string> {
   return needs.db.transaction(async (tx) => {
-    const { row, isNew } = await writeTokens(needs, tx, flow, granted)
+    const { row, isNew, earlier } = await writeTokens(needs, tx, flow, granted)
     if ((await finishExchange(tx, { id: flow.id, connectionId: row.id })) === undefined)
       throw Object.assign(new Error('the flow ended before its exchange did'), {
         code: 'flow_ended',
@@ -64,6 +64,35 @@ export function writeConnection(needs: WriteNeeds, flow: ClaimedFlow, granted: G
         },
       },
     ])
+    const changed = earlier === undefined ? undefined : difference(earlier, granted.tokens.grantedScopes)
+    if (changed !== undefined) {
+      await audit(tx, {
+        actor: `user:${flow.owner_id}`,
+        action: 'connection.scopes_changed',
+        subject: row.id,
+        detail: {
+          provider: flow.provider,
+          added: changed.added.join(' '),
+          removed: changed.removed.join(' '),
+        },
+      })
+      await needs.ledger.record(tx, [
+        {
+          type: 'connection.v1.scopes_changed',
+          area: 'lifecycle',
+          connectionId: row.id,
+          ownerId: flow.owner_id,
+          provider: flow.provider,
+          subject: `connections/${row.id}`,
+          data: {
+            connection: { id: row.id, provider: flow.provider, account: row.accountLabel },
+            status: row.status,
+            ...changed,
+            scopes: { granted: granted.tokens.grantedScopes, missing: granted.missingScopes },
+          },
+        },
+      ])
+    }
     await needs.subscriptions.subscribe(tx, {
       id: row.id,
       provider: flow.provider,
@@ -78,7 +107,7 @@ async function writeTokens(
   tx: Transaction,
   flow: ClaimedFlow,
   { tokens, account, missingScopes }: Granted,
-): Promise<{ row: ConnectionToWrite; isNew: boolean }> {
+): Promise<{ row: ConnectionToWrite; isNew: boolean; earlier: string | undefined }> {
   const identity = { ownerId: flow.owner_id, provider: flow.provider, accountKey: account.key }
   await lockAccount(tx, identity)
   const stored = await findAccount(tx, identity)
@@ -112,7 +141,20 @@ async function writeTokens(
     await dropRevocation(tx, id)
   }
   await scheduleRefresh(tx, { ...row, hasRefreshToken: row.refreshToken !== null })
-  return { row, isNew: stored === undefined }
+  // of an ended connection nothing was granted any more, so nothing has changed
+  const ended = stored?.status === 'revoked' || stored?.status === 'revoking'
+  return { row, isNew: stored === undefined, earlier: ended ? undefined : stored?.scope }
+}
+
+/** @returns undefined when the same scopes are granted as before */
+function difference(
+  earlier: string,
+  now: readonly string[],
+): { readonly added: readonly string[]; readonly removed: readonly string[] } | undefined {
+  const before = earlier.split(' ').filter((scope) => scope !== '')
+  const added = now.filter((scope) => !before.includes(scope))
+  const removed = before.filter((scope) => !now.includes(scope))
+  return added.length + removed.length === 0 ? undefined : { added, removed }
 }
 
 /** The row's own key, or a new one for a new, wiped or damaged row; then there is no earlier refresh token to keep. */

@@ -1,5 +1,5 @@
 /**
- * What the callback can answer with: two redirects to the configured console and three fixed pages. Nothing of a request
+ * What the callback can answer with: two redirects to the configured console and five fixed pages. Nothing of a request
  * ever gets into an answer, so there is nothing to escape.
  */
 
@@ -40,6 +40,18 @@ export const REFUSED = page(
   400,
   'This link is not valid',
   'It has expired, was used before, or does not belong here. Return to the console and connect again.',
+)
+
+export const CONSENT_GIVEN = page(
+  200,
+  'Thank you',
+  'Your consent was noted. The person who sent you this link can connect now. You can close this page.',
+)
+
+export const CONSENT_DECLINED = page(
+  200,
+  'Nothing has changed',
+  'You did not consent, so the person who sent you this link cannot connect. You can close this page.',
 )
 
 export const UNKNOWN_PROVIDER = page(

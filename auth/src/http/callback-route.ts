@@ -6,7 +6,15 @@
 import { type CallbackNeeds, type CallbackOutcome, receiveCallback } from '../connections/callback.ts'
 import type { CallbackRequest } from '../connections/callback-parameters.ts'
 import { errorFields, type Log } from '../platform/log.ts'
-import { type CallbackAnswer, REFUSED, redirectTo, UNAVAILABLE, UNKNOWN_PROVIDER } from './callback-page.ts'
+import {
+  type CallbackAnswer,
+  CONSENT_DECLINED,
+  CONSENT_GIVEN,
+  REFUSED,
+  redirectTo,
+  UNAVAILABLE,
+  UNKNOWN_PROVIDER,
+} from './callback-page.ts'
 
 export interface CallbackDoorNeeds extends CallbackNeeds {
   /** Public origin of the console, without a slash at the end: the only place a browser is ever sent to. */
@@ -41,6 +49,8 @@ function answer(consoleOrigin: string, outcome: CallbackOutcome): CallbackAnswer
       )
     case 'ended':
       return redirectTo(`${consoleOrigin}/auth/error?reason=${outcome.reason}`)
+    case 'admin_consent':
+      return outcome.granted ? CONSENT_GIVEN : CONSENT_DECLINED
     case 'refused':
       return REFUSED
     case 'unknown_provider':

@@ -1,6 +1,7 @@
 /** Doors to connecting: the providers in use, beginning a flow, completing it. They translate and never decide. */
 import type { Provider } from '@flovify/providers'
 import { Type } from 'typebox'
+import { type ConsentLink, makeConsentLink } from '../connections/admin-consent.ts'
 import { type BeginNeeds, type BeginRefusal, beginFlow } from '../connections/begin.ts'
 import { type CompleteNeeds, completeFlow } from '../connections/complete.ts'
 import { viewConnection } from '../connections/list.ts'
@@ -13,6 +14,7 @@ export interface OauthRouteNeeds extends BeginNeeds, CompleteNeeds {
 }
 
 const Problem = Type.Object({ error: Type.String(), message: Type.String() })
+const Scopes = Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 64 }))
 /** Integer or uuid: whatever auth.users has. */
 const UserId = Type.Union([Type.String({ pattern: '^[A-Za-z0-9-]{1,64}$' }), Type.Integer({ minimum: 0 })])
 
@@ -24,7 +26,25 @@ const REFUSALS: Record<BeginRefusal, readonly [status: number, message: string]>
   invalid_binding: [400, 'session_binding must be base64url of 32 bytes.'],
   invalid_expiry: [400, 'expires_in must be between 1 and 600 seconds.'],
   unknown_scope: [400, 'A scope is not in the list of this provider. GET /internal/providers lists them.'],
+  unknown_connection: [
+    404,
+    'This user has no such connection at this provider. GET /internal/connections lists them.',
+  ],
   too_many_flows: [429, 'Too many connections are being made at once. Finish one, or wait ten minutes.'],
+}
+
+const CONSENT_REFUSALS: Record<
+  Extract<ConsentLink, { kind: 'refused' }>['reason'],
+  readonly [status: number, message: string]
+> = {
+  unknown_provider: REFUSALS.unknown_provider,
+  unknown_user: REFUSALS.unknown_user,
+  unknown_scope: REFUSALS.unknown_scope,
+  not_needed: [409, 'At this provider no administrator has to agree.'],
+  too_many_links: [
+    429,
+    'Too many links wait for an administrator. Pass one of them on, or wait until they end.',
+  ],
 }
 
 export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
@@ -41,8 +61,15 @@ export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
             Type.Object({
               id: Type.String(),
               label: Type.String(),
+              /** Whether an administrator can agree for an organisation. */
+              admin_consent: Type.Boolean(),
               scopes: Type.Array(
-                Type.Object({ scope: Type.String(), sentence: Type.String(), default: Type.Boolean() }),
+                Type.Object({
+                  scope: Type.String(),
+                  sentence: Type.String(),
+                  default: Type.Boolean(),
+                  restriction: Type.Union([Type.String(), Type.Null()]),
+                }),
               ),
             }),
           ),
@@ -62,7 +89,8 @@ export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
           session_binding: Type.String({ minLength: 1, maxLength: 64 }),
           state: Type.Optional(Type.String({ maxLength: 1024 })),
           expires_in: Type.Optional(Type.Integer()),
-          scopes: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 64 })),
+          scopes: Scopes,
+          connection_id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
         },
         { additionalProperties: false },
       ),
@@ -80,11 +108,39 @@ export function oauthRoutes(needs: OauthRouteNeeds): Route[] {
           state: body.state,
           expiresInSeconds: body.expires_in,
           scopes: body.scopes,
+          connectionId: body.connection_id,
         })
         if (outcome.kind === 'begun')
           return ok({ status: 'ok', state: outcome.state, authUrl: outcome.authUrl })
         const [status, message] = REFUSALS[outcome.reason]
         return problem(status, outcome.reason, message)
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/internal/oauth/admin-consent',
+      access: 'service',
+      summary: 'A link that a person passes on to an administrator; works once, for seven days',
+      body: Type.Object(
+        { user_id: UserId, provider: Type.String({ minLength: 1, maxLength: 32 }), scopes: Scopes },
+        { additionalProperties: false },
+      ),
+      responses: {
+        200: Type.Object({ url: Type.String(), expires_at: Type.String() }),
+        400: Problem,
+        404: Problem,
+        409: Problem,
+        429: Problem,
+      },
+      async handle({ body }) {
+        const link = await makeConsentLink(needs, {
+          userId: String(body.user_id),
+          provider: body.provider,
+          scopes: body.scopes,
+        })
+        if (link.kind === 'made') return ok({ url: link.url, expires_at: link.expiresAt.toISOString() })
+        const [status, message] = CONSENT_REFUSALS[link.reason]
+        return problem(status, link.reason, message)
       },
     }),
     route({
@@ -151,9 +207,11 @@ const flowRefused = () =>
 const providerView = (provider: Provider) => ({
   id: provider.id,
   label: provider.label,
-  scopes: provider.oauth.scopes.map(({ scope, sentence }) => ({
+  admin_consent: provider.oauth.adminConsentUrl !== undefined,
+  scopes: provider.oauth.scopes.map(({ scope, sentence, restriction }) => ({
     scope,
     sentence,
+    restriction: restriction ?? null,
     default: provider.oauth.defaultScopes.includes(scope),
   })),
 })

@@ -50,6 +50,17 @@ export const stopSubscriptions = (tx: Db, connectionId: string) =>
     update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
      where id in (select id from stopped)`)
 
+/** Kinds that the granted scopes do not carry any more: what still arrives is not ours, and they lapse at the provider. */
+export const stopUnwanted = (tx: Db, connectionId: string, wanted: readonly string[]) =>
+  tx.rows(sql`
+    with stopped as (
+      update auth.subscriptions set state = 'stopped', channel_secret_hash = null, updated_at = auth.clock()
+       where connection_id = ${connectionId} and state <> 'stopped' and kind <> all(${wanted}::text[])
+      returning id
+    )
+    update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
+     where id in (select id from stopped)`)
+
 export interface SubscriptionToCreate {
   readonly id: string
   readonly connection_id: string

@@ -8,7 +8,14 @@ import { newId } from '../platform/ids.ts'
 import type { Nudge } from '../work/work.ts'
 import type { SubscriptionLookup } from './lookup.ts'
 import { hasSubscriptionsToStop } from './stop-store.ts'
-import { findOfConnections, insertSubscription, makeDue, stopSubscriptions, wantAgain } from './store.ts'
+import {
+  findOfConnections,
+  insertSubscription,
+  makeDue,
+  stopSubscriptions,
+  stopUnwanted,
+  wantAgain,
+} from './store.ts'
 
 export interface SubscriptionsNeeds {
   readonly provider: (id: string) => Provider | undefined
@@ -48,6 +55,11 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       const side = needs.provider(connection.provider)?.subscriptions
       const wanted = side?.wanted(connection.grantedScopes) ?? []
       const recreate = side?.endsWithGrant ?? false
+      await stopUnwanted(
+        tx,
+        connection.id,
+        wanted.map(({ kind }) => kind),
+      )
       for (const { kind, resource } of wanted) {
         const known = await wantAgain(tx, { connectionId: connection.id, kind, resource, recreate })
         if (known?.again === true) await makeDue(tx, known.id)

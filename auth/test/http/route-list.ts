@@ -59,6 +59,7 @@ const SAMPLES: Readonly<Record<string, () => Record<string, unknown>>> = {
     provider: 'microsoft',
     session_binding: randomBytes(32).toString('base64url'),
   }),
+  'POST /internal/oauth/admin-consent': () => ({ user_id: '1', provider: 'microsoft' }),
   'POST /internal/oauth/complete': () => ({ ticket: randomBytes(32).toString('base64url') }),
   'POST /internal/destinations': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
   'PATCH /internal/destinations/{id}': () => ({ name: 'sample' }),

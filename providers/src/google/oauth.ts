@@ -24,13 +24,23 @@ import { type GoogleSettings, REAL_ACCOUNTS_URL } from './settings.ts'
 
 const PREFIX = 'https://www.googleapis.com/auth/'
 
+/** Marks: protocols/google.md and Google's list of sensitive and restricted scopes. */
 const SCOPES: readonly ScopeDescription[] = [
   { scope: 'openid', sentence: 'Know that it is you.' },
   { scope: 'email', sentence: 'See your e-mail address.' },
   { scope: 'profile', sentence: 'See your name.' },
-  { scope: `${PREFIX}gmail.readonly`, sentence: 'Read your mail.' },
-  { scope: `${PREFIX}drive`, sentence: 'Read and change all your files in Drive.' },
-  { scope: `${PREFIX}calendar`, sentence: 'Read and change your calendars.' },
+  { scope: `${PREFIX}gmail.readonly`, sentence: 'Read your mail.', restriction: 'restricted' },
+  { scope: `${PREFIX}gmail.modify`, sentence: 'Read, label and move your mail.', restriction: 'restricted' },
+  { scope: `${PREFIX}gmail.send`, sentence: 'Send mail in your name.', restriction: 'sensitive' },
+  {
+    scope: `${PREFIX}drive`,
+    sentence: 'Read and change all your files in Drive.',
+    restriction: 'restricted',
+  },
+  { scope: `${PREFIX}drive.readonly`, sentence: 'Read all your files in Drive.', restriction: 'restricted' },
+  { scope: `${PREFIX}drive.file`, sentence: 'Read and change the files in Drive that you choose for it.' },
+  { scope: `${PREFIX}calendar`, sentence: 'Read and change your calendars.', restriction: 'sensitive' },
+  { scope: `${PREFIX}calendar.readonly`, sentence: 'Read your calendars.', restriction: 'sensitive' },
 ]
 
 const ALIASES: ReadonlyMap<string, string> = new Map([

@@ -18,10 +18,20 @@ const SCOPES: readonly ScopeDescription[] = [
   { scope: 'email', sentence: 'See your e-mail address.' },
   { scope: 'profile', sentence: 'See your name.' },
   { scope: 'offline_access', sentence: 'Keep working while you are away.' },
+  { scope: 'User.Read', sentence: 'See your profile.' },
   { scope: 'Mail.Read', sentence: 'Read your mail.' },
+  { scope: 'Mail.ReadWrite', sentence: 'Read, change and move your mail.' },
   { scope: 'Mail.Send', sentence: 'Send mail in your name.' },
   { scope: 'Files.ReadWrite.All', sentence: 'Read and change all files that you can open.' },
+  { scope: 'Files.Read.All', sentence: 'Read all files that you can open.' },
   { scope: 'Calendars.ReadWrite', sentence: 'Read and change your calendars.' },
+  { scope: 'Calendars.Read', sentence: 'Read your calendars.' },
+  { scope: 'Contacts.Read', sentence: 'Read your contacts.' },
+  {
+    scope: 'User.Read.All',
+    sentence: 'See the profiles of everybody in your organisation.',
+    restriction: 'admin_consent',
+  },
 ]
 
 /** Without `offline_access` there is no refresh token, and the connection would die within the hour. */
@@ -35,6 +45,7 @@ export function microsoftOAuth(settings: MicrosoftSettings, host: Host): Provide
   const authority = `${settings.loginUrl}/${settings.tenant}`
   const issuer = `${authority}/v2.0`
   const canonical = canonicalScope(settings.graphUrl)
+  const qualified = (scope: string) => `${settings.graphUrl}/${scope}`
   const client: TokenClient = {
     host,
     issuer,
@@ -72,6 +83,33 @@ export function microsoftOAuth(settings: MicrosoftSettings, host: Host): Provide
             : { login_hint: request.loginHint }),
         },
       )
+    },
+
+    /** protocols/microsoft.md §1.3: not for `common`; the same redirect address as a sign-in. */
+    adminConsentUrl(request) {
+      const tenant = settings.tenant === 'common' ? 'organizations' : settings.tenant
+      const url = new URL(`${settings.loginUrl}/${tenant}/v2.0/adminconsent`)
+      url.searchParams.set('client_id', settings.clientId)
+      url.searchParams.set('redirect_uri', request.redirectUri)
+      url.searchParams.set(
+        'scope',
+        request.scopes
+          .filter((scope) => !ALWAYS.includes(scope))
+          .map(qualified)
+          .join(' '),
+      )
+      url.searchParams.set('state', request.state)
+      return url
+    },
+
+    /** By GET, marked by `admin_consent`; its `tenant` can be forged and is not read [ADMIN]. */
+    readAdminConsent(query) {
+      const values = (name: string) => query.flatMap(([key, value]) => (key === name ? [value] : []))
+      const [mark, ...marks] = values('admin_consent')
+      const [state, ...states] = values('state')
+      if (mark?.toLowerCase() !== 'true' || marks.length > 0 || state === undefined || states.length > 0)
+        return undefined
+      return { state, granted: values('error').length === 0 }
     },
 
     /** Entra sends no `iss` and declares none, so absence is in order; a wrong one is somebody else's answer. */
