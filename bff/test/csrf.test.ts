@@ -21,6 +21,7 @@ const changing = table.filter((one) => one.changes)
 const BODIES: Record<string, string> = {
   '/bff/session': `{"token":"${'t'.repeat(43)}"}`,
   '/bff/auth/connect/:provider': '{}',
+  '/bff/auth/admin-consent/:provider': '{}',
   '/bff/auth/finish': `{"ticket":"${'t'.repeat(43)}"}`,
   '/bff/destinations/:id/retry-dead': '{"expected_count":1,"idempotency_key":"key-of-mine"}',
 }
@@ -62,6 +63,7 @@ describe('BC-01 a request that changes state comes from the console or does noth
     expect(changing.map((one) => `${one.method} ${one.path}`).sort()).toEqual([
       'DELETE /bff/connections/:id',
       'DELETE /bff/session',
+      'POST /bff/auth/admin-consent/:provider',
       'POST /bff/auth/connect/:provider',
       'POST /bff/auth/finish',
       'POST /bff/deliveries/:id/retry',

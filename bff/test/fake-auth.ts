@@ -94,6 +94,13 @@ function defaults(): FakeAuth['answers'] {
       }),
     ],
     [
+      'POST /internal/oauth/admin-consent',
+      () => ({
+        status: 200,
+        body: { url: 'https://login.example/adminconsent', expires_at: '2100-01-01T00:00:00Z' },
+      }),
+    ],
+    [
       'POST /internal/oauth/complete',
       (call) =>
         (call.body as { user_id?: string }).user_id === undefined

@@ -29,9 +29,11 @@ import {
   type TokensToRefresh,
 } from './refresh-store.ts'
 import { lockConnection, replaceTokens } from './store.ts'
+import type { SubscriptionsOfConnections } from './subscriptions.ts'
 import { isLegal, recordRefreshed } from './transition.ts'
 
 export interface RefreshNeeds {
+  readonly subscriptions: Pick<SubscriptionsOfConnections, 'subscribe' | 'changed'>
   readonly db: Database
   readonly vault: Vault
   readonly ledger: Pick<Ledger, 'record'>
@@ -199,8 +201,12 @@ async function writeRefreshed(
     }
     await scheduleRefresh(tx, { ...row, expiresAt: tokens.expiresAt, hasRefreshToken: true })
     await recordRefreshed(needs, tx, now, { status, granted, removed })
+    // what needs a scope that is gone is not subscribed any more
+    if (removed.length > 0)
+      await needs.subscriptions.subscribe(tx, { id: row.id, provider: row.provider, grantedScopes: granted })
     return true
   })
+  if (written && removed.length > 0) needs.subscriptions.changed(row.id)
   if (!written)
     needs.log.warn(
       { provider: row.provider, connection: row.id },

@@ -215,8 +215,8 @@ describe('the doors of connecting', () => {
     const { body } = await call('GET', '/internal/providers')
     expect(body.items).toMatchObject([{ id: 'microsoft' }, { id: 'google' }])
     expect(body.items[1].scopes).toEqual([
-      { scope: 'mail.read', sentence: 'Read your mail.', default: true },
-      { scope: 'files.read', sentence: 'Read your files.', default: false },
+      { scope: 'mail.read', sentence: 'Read your mail.', default: true, restriction: null },
+      { scope: 'files.read', sentence: 'Read your files.', default: false, restriction: null },
     ])
   })
 

@@ -248,6 +248,19 @@ describe('failure classes', () => {
     ])
   })
 
+  test('OA-11 what needs a scope that is gone is not subscribed any more', async () => {
+    const { reader } = g.instance()
+    const id = await g.seed({ scope: 'openid offline_access mail.read files.read' })
+    await g.db.rows(sql`
+      insert into auth.subscriptions (id, connection_id, provider, kind, resource, state)
+      values ('sub_mail', ${id}, 'google', 'mail', 'me/messages', 'active')`)
+    g.behaviour.refresh = async () => renewed(g, 'access-2', { scopes: ['files.read'] })
+    await reader.read(id, 60)
+    expect(await g.db.one(sql`select state from auth.subscriptions where id = 'sub_mail'`)).toEqual({
+      state: 'stopped',
+    })
+  })
+
   test('an earlier refresh token is kept when the answer has none, and replaced when it has one', async () => {
     const { reader } = g.instance()
     const id = await g.seed()

@@ -91,6 +91,7 @@ function extend(g: Ground & { offsetMs: number }) {
     const { concurrency, ...parts } = over
     const clock = parts.monotonicMs ?? monotonicMs
     const needs: RefreshNeeds = {
+      subscriptions: g.subscriptions,
       db,
       vault: g.vault,
       ledger: g.ledger,
