@@ -5,18 +5,13 @@
  */
 import { type ClientOptions, requestJson, requestText, segment } from './request.ts'
 import type {
-  CompletedFlow,
   ConnectionView,
-  ConsentLink,
-  ConsentLinkRequest,
   CreatedDestination,
   DestinationView,
   Disconnected,
   EventDetail,
   EventQuery,
   EventView,
-  FlowCompletion,
-  FlowRequest,
   LocalDestination,
   NewDestination,
   NewRule,
@@ -28,8 +23,15 @@ import type {
   SessionProof,
   SessionView,
   SigninLink,
-  StartedFlow,
 } from './wire.ts'
+import type {
+  CompletedFlow,
+  ConsentLink,
+  ConsentLinkRequest,
+  FlowCompletion,
+  FlowRequest,
+  StartedFlow,
+} from './wire-connecting.ts'
 import type {
   DeadRetry,
   DeadRetryRequest,
@@ -52,6 +54,7 @@ export {
 } from './verify-signature.ts'
 export type { ConnectionChange, WatchOptions } from './watch-connections.ts'
 export type * from './wire.ts'
+export type * from './wire-connecting.ts'
 export type * from './wire-deliveries.ts'
 
 export interface Items<T> {
