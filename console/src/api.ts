@@ -4,12 +4,20 @@
  */
 import type {
   ConnectionView,
+  Disconnected,
   EventDetail,
   EventView,
   Page,
   ProviderView,
   SessionView,
 } from '@flovify/client/wire'
+
+/** A reconnect names its connection; `scopes` are asked for on top. */
+export interface Wishes {
+  readonly provider: string
+  readonly connection_id?: string
+  readonly scopes?: readonly string[]
+}
 
 export type Session = Omit<SessionView, 'family_id'>
 
@@ -43,9 +51,15 @@ export const api = {
   signOut: () => call<void>('DELETE', '/bff/session'),
   providers: (signal?: AbortSignal) => get<{ items: ProviderView[] }>('/bff/providers', signal),
   connections: (signal?: AbortSignal) => get<{ items: ConnectionView[] }>('/bff/connections', signal),
-  disconnect: (id: string) => call<void>('DELETE', `/bff/connections/${encodeURIComponent(id)}`),
-  connect: (provider: string) =>
-    call<{ authUrl: string }>('POST', `/bff/auth/connect/${encodeURIComponent(provider)}`, {}),
+  disconnect: (id: string) => call<Disconnected>('DELETE', `/bff/connections/${encodeURIComponent(id)}`),
+  connect: ({ provider, ...wishes }: Wishes) =>
+    call<{ authUrl: string }>('POST', `/bff/auth/connect/${encodeURIComponent(provider)}`, wishes),
+  adminLink: (provider: string) =>
+    call<{ url: string; expires_at: string }>(
+      'POST',
+      `/bff/auth/admin-consent/${encodeURIComponent(provider)}`,
+      {},
+    ),
   finish: (ticket: string) => call<{ connection: ConnectionView }>('POST', '/bff/auth/finish', { ticket }),
   events: (query: Record<string, string>, signal?: AbortSignal) =>
     get<Page<EventView>>(`/bff/events?${new URLSearchParams(query)}`, signal),

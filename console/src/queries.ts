@@ -4,7 +4,7 @@
  */
 import type { ConnectionView } from '@flovify/client/wire'
 import { QueryCache, QueryClient, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { ApiError, api, type Session } from './api.ts'
+import { ApiError, api, type Session, type Wishes } from './api.ts'
 import { type Feed, mergeNewer, pollAfter } from './event-feed.ts'
 
 const LIVE_MS = 2_000
@@ -104,14 +104,18 @@ export function useDisconnect() {
 
 export function useConnect() {
   return useMutation({
-    mutationFn: async (provider: string) => {
-      const { authUrl } = await api.connect(provider)
+    mutationFn: async (wishes: Wishes) => {
+      const { authUrl } = await api.connect(wishes)
       // The only address that the page ever goes to on its own: nothing but http(s) may come out of it.
       const { protocol, href } = new URL(authUrl)
       if (protocol !== 'https:' && protocol !== 'http:') throw new ApiError(502, {})
       window.location.assign(href)
     },
   })
+}
+
+export function useAdminLink() {
+  return useMutation({ mutationFn: api.adminLink })
 }
 
 export function useFinish() {

@@ -2,7 +2,13 @@
  * Codes → sentences for people: what happened and what to do. Fixed tables; an unknown code gets the general sentence
  * and is never shown itself when it came from an address.
  */
-import type { ConnectionStatus, DeliveryView, SubscriptionView } from '@flovify/client/wire'
+import type {
+  AtProvider,
+  ConnectionStatus,
+  DeliveryView,
+  ScopeView,
+  SubscriptionView,
+} from '@flovify/client/wire'
 
 export type Tone = 'good' | 'warn' | 'bad' | 'busy' | 'calm'
 
@@ -24,7 +30,7 @@ const REASONS: Readonly<Record<string, Explanation>> = {
   },
   admin_required: {
     title: 'Your organisation must approve this first',
-    text: 'Your account may not approve these permissions itself. Ask your IT administrator to approve Flovify Connect, then connect again.',
+    text: 'Your account may not approve these permissions itself. Get a link below, send it to an administrator, and connect again when it has been used.',
   },
   temporarily_unavailable: {
     title: 'The provider is busy',
@@ -58,6 +64,18 @@ export function explainFinish(failure: {
       text: 'It was begun in another session, took longer than two minutes, or was already used. Nothing was stored. Start again from Connections.',
     }
   }
+  if (failure.reason === 'account_mismatch') {
+    return {
+      title: 'That was another account',
+      text: 'You connected an account again, but chose a different one at the provider. Nothing was changed. To add the other account, use Connect; to repair this one, choose the same account.',
+    }
+  }
+  if (failure.reason === 'connection_gone') {
+    return {
+      title: 'This connection is gone',
+      text: 'It was deleted while you were at the provider. Nothing was stored. Connect the account anew.',
+    }
+  }
   if (failure.error === 'exchange_failed') {
     return {
       title: 'The provider did not complete the connection',
@@ -83,7 +101,7 @@ const STATUSES: Readonly<Record<ConnectionStatus, { label: string; tone: Tone; t
   reauth_required: {
     label: 'Sign-in needed',
     tone: 'bad',
-    text: 'The provider no longer accepts our access. Connect the account again.',
+    text: 'The provider no longer accepts our access: connect the account again.',
   },
   admin_required: {
     label: 'Approval needed',
@@ -101,6 +119,53 @@ const STATUSES: Readonly<Record<ConnectionStatus, { label: string; tone: Tone; t
 
 export function explainStatus(status: ConnectionStatus): { label: string; tone: Tone; text?: string } {
   return STATUSES[status] ?? { label: status, tone: 'calm' }
+}
+
+/** `status_reason`: fixed words of the Auth service, or the provider's own code. */
+const STATUS_REASONS: Readonly<Record<string, string>> = {
+  disconnected: 'You disconnected it here.',
+  user_erased: 'The data of its user is being deleted.',
+  tokens_revoked: 'The access was withdrawn at the provider.',
+  account_disabled: 'The provider has disabled the account.',
+  account_hijacked: 'The provider has locked the account because somebody else may be using it.',
+  no_refresh_token: 'The provider gave access for a short time only.',
+  scopes_missing: '',
+  vault_error: '',
+  invalid_grant: 'The access was withdrawn, or ran out because it was not used.',
+  invalid_rapt: 'The organisation asks for a new sign-in.',
+  consent_required: 'The consent was withdrawn or has to be given anew.',
+  interaction_required: 'The provider wants the person to sign in.',
+}
+
+/** @returns a sentence; an unknown code is told as it is, so that somebody can look it up */
+export function explainStatusReason(reason: string | null): string | undefined {
+  if (reason === null) return undefined
+  const known = Object.hasOwn(STATUS_REASONS, reason) ? STATUS_REASONS[reason] : `(${reason})`
+  return known === '' ? undefined : known
+}
+
+export function explainRestriction(restriction: ScopeView['restriction']): string | undefined {
+  switch (restriction) {
+    case 'admin_consent':
+      return '(an administrator of your organisation must agree)'
+    case 'restricted':
+    case 'sensitive':
+      return '(the provider checks who may ask for this)'
+    case null:
+      return undefined
+  }
+}
+
+/** What a disconnect does at the provider. */
+export function explainAtProvider(kind: AtProvider['kind'], provider: string): string {
+  switch (kind) {
+    case 'revoked_by_us':
+      return `The consent is withdrawn at ${provider} too.`
+    case 'shared_with_other_connection':
+      return `The consent at ${provider} stays, because another connection here uses the same account.`
+    case 'withdraw_yourself':
+      return `The consent given at ${provider} can only be withdrawn by you, there:`
+  }
 }
 
 export function explainSubscription(state: SubscriptionView['state']): { label: string; tone: Tone } {

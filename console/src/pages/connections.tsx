@@ -13,7 +13,7 @@ export function ConnectionsPage({ session }: { session: Session }): ReactNode {
   const connections = useConnections()
   const connect = useConnect()
   // Not reset after success: the browser is on its way to the provider.
-  const going = connect.isPending || connect.isSuccess ? connect.variables : undefined
+  const going = connect.isPending || connect.isSuccess ? connect.variables.provider : undefined
   return (
     <>
       <div className="page-head">
@@ -46,7 +46,7 @@ export function ConnectionsPage({ session }: { session: Session }): ReactNode {
               provider={provider}
               going={going === provider.id}
               disabled={going !== undefined}
-              onConnect={() => connect.mutate(provider.id)}
+              onConnect={() => connect.mutate({ provider: provider.id })}
             />
           ))}
         </ul>
@@ -84,7 +84,9 @@ export function ConnectionsPage({ session }: { session: Session }): ReactNode {
               provider={providers.data?.find(({ id }) => id === connection.provider)}
               session={session}
               busy={going !== undefined}
-              onConnect={() => connect.mutate(connection.provider)}
+              onConnect={(scopes) =>
+                connect.mutate({ provider: connection.provider, connection_id: connection.id, scopes })
+              }
             />
           ))}
         </ul>

@@ -1,15 +1,19 @@
 /** Ends a connection after asking, in place, and says what that does and does not do. */
+import type { AtProvider } from '@flovify/client/wire'
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react'
 import { useDisconnect } from '../queries.ts'
+import { explainAtProvider } from '../sentences.ts'
 
 export function Disconnect({
   id,
   account,
   provider,
+  atProvider,
 }: {
   id: string
   account: string
   provider: string
+  atProvider: AtProvider
 }): ReactNode {
   const [asking, setAsking] = useState(false)
   const question = useId()
@@ -45,9 +49,14 @@ export function Disconnect({
       }}
     >
       <p id={question}>
-        <strong>Disconnect {account}?</strong> Flovify deletes its stored access and receives no more events
-        from this account. Past events stay. The consent given at {provider} is not withdrawn: you can do that
-        in the account’s own settings.
+        <strong>Disconnect {account}?</strong> Flovify gives nobody access any more, at once, ends its
+        notifications and receives no more events from this account. Past events stay.{' '}
+        {explainAtProvider(atProvider.kind, provider)}{' '}
+        {atProvider.kind === 'withdraw_yourself' && atProvider.url !== null && (
+          <a href={atProvider.url} target="_blank" rel="noreferrer noopener">
+            Permissions at {provider}
+          </a>
+        )}
       </p>
       {disconnect.isError && (
         <p role="alert" className="text-bad">
