@@ -7,6 +7,8 @@ import { revocationWork } from '../../src/connections/revocation-work.ts'
 import { signalWork, storeSignals } from '../../src/connections/signals.ts'
 import { raw, sql } from '../../src/db/sql.ts'
 import { stopAtProvider } from '../../src/subscriptions/stop.ts'
+import { openKeyRing } from '../../src/vault/key-ring.ts'
+import { openVault } from '../../src/vault/vault.ts'
 import type { DueRow, WorkKind } from '../../src/work/work.ts'
 import { bindingOf, granted, openGround } from './ground.ts'
 
@@ -206,6 +208,28 @@ describe('leaving', () => {
       await work(kinds.revocations)
       expect(await row(id)).toMatchObject({ status: 'revoked', data_key: null })
     })
+  })
+
+  test('TV-08 once the data key is wiped, an old copy of the row opens nothing without the old ring key', async () => {
+    const id = await connect(alice)
+    const backup = await g.db.one<{ data_key: string; refresh_token: string }>(
+      sql`select data_key, refresh_token from auth.oauth_tokens where id = ${id}`,
+    )
+    if (backup === undefined) throw new Error('no row')
+    const context = { purpose: 'oauth_tokens', owner: alice, row: id, provider: 'google' } as const
+    // the copy is whole: with the key of its time it opens
+    expect(
+      g.vault.open(backup.data_key, context).unseal('refresh_token', backup.refresh_token).reveal(),
+    ).toBe('refresh-1')
+    await leave(id, alice)
+    await work(kinds.revocations)
+    expect(await row(id)).toMatchObject({ data_key: null, refresh_token: null })
+    await g.db.rows(sql`
+      update auth.oauth_tokens set data_key = ${backup.data_key}, refresh_token = ${backup.refresh_token} where id = ${id}`)
+    const later = openVault(openKeyRing(new Map([['k1', Buffer.alloc(32, 9)]]), 'k1'))
+    expect(() => later.open(backup.data_key, context)).toThrow()
+    const renamed = backup.data_key.replace('.k0.', '.k1.')
+    expect(() => later.open(renamed, context)).toThrow()
   })
 
   describe('what the provider says of an account', () => {
