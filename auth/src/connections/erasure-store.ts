@@ -48,11 +48,15 @@ export const connectionsOfOwner = (db: Db, ownerId: string) =>
   db.rows<{ id: string; status: string }>(sql`
     select id, status from auth.oauth_tokens where owner_id = ${ownerId} order by id`)
 
-/** Sessions, links and flows: at once, in the transaction that begins the erasure. */
-export async function endPresence(tx: Db, ownerId: string): Promise<void> {
-  await tx.rows(sql`delete from auth.sessions where user_id::text = ${ownerId}`)
-  await tx.rows(sql`delete from auth.signin_links where user_id::text = ${ownerId}`)
-  await tx.rows(sql`delete from auth.oauth_states where owner_id = ${ownerId}`)
+/** Sessions, links and flows, and how many they were: at once, in the transaction that begins the erasure. */
+export async function endPresence(tx: Db, ownerId: string): Promise<number> {
+  const ended = [
+    await tx.rows(sql`delete from auth.sessions where user_id::text = ${ownerId} returning 1`),
+    await tx.rows(sql`delete from auth.signin_links where user_id::text = ${ownerId} returning 1`),
+    await tx.rows(sql`delete from auth.oauth_states where owner_id = ${ownerId} returning 1`),
+    await tx.rows(sql`delete from auth.admin_consents where owner_id = ${ownerId} returning 1`),
+  ]
+  return ended.reduce((sum, rows) => sum + rows.length, 0)
 }
 
 const STEP = 500
@@ -99,9 +103,14 @@ export async function deleteSomeEvents(tx: Db, ownerId: string): Promise<Record<
   return row ?? {}
 }
 
+export interface DeletedConnections {
+  readonly connections: readonly { readonly id: string; readonly provider: string }[]
+  readonly dedupeKeys: number
+}
+
 /** What is left once nothing is due at a provider: the connections and what names them. */
-export async function deleteConnections(tx: Db, ownerId: string): Promise<Record<string, number>> {
-  const row = await tx.one<Record<string, number>>(sql`
+export async function deleteConnections(tx: Db, ownerId: string): Promise<DeletedConnections> {
+  const row = await tx.one<{ ids: string[] | null; providers: string[] | null; keys: number }>(sql`
     with gone as materialized (
       select id, provider, account_key from auth.oauth_tokens where owner_id = ${ownerId} and status = 'revoked'
     ), keys as (
@@ -113,10 +122,16 @@ export async function deleteConnections(tx: Db, ownerId: string): Promise<Record
                           where o.provider = g.provider and o.account_key = g.account_key and o.owner_id <> ${ownerId})
       returning 1
     ), connections as (
-      delete from auth.oauth_tokens c using gone g where c.id = g.id returning 1
+      delete from auth.oauth_tokens c using gone g where c.id = g.id returning c.id, c.provider
     )
-    select (select count(*)::int from connections) as connections, (select count(*)::int from keys) as dedupe_keys`)
-  return row ?? {}
+    select array_agg(id order by id) as ids, array_agg(provider order by id) as providers,
+           (select count(*)::int from keys) as keys
+      from connections`)
+  const providers = row?.providers ?? []
+  return {
+    connections: (row?.ids ?? []).map((id, i) => ({ id, provider: providers[i] ?? '' })),
+    dedupeKeys: row?.keys ?? 0,
+  }
 }
 
 /** What was done stays on record; who it was does not. */

@@ -47,10 +47,9 @@ export async function eraseUser(
   const ownerHash = sha256(`owner ${userId}`)
   const done = await needs.db.transaction(async (tx) => {
     const connections = await connectionsOfOwner(tx, userId)
-    if (connections.length === 0 && (await findReceipt(tx, ownerHash)) === undefined) {
-      await endPresence(tx, userId)
+    const present = await endPresence(tx, userId)
+    if (connections.length + present === 0 && (await findReceipt(tx, ownerHash)) === undefined)
       return undefined
-    }
     if (await insertErasure(tx, { id: newId('era'), ownerHash, ownerId: userId, reason }))
       await audit(tx, {
         actor,
@@ -58,7 +57,6 @@ export async function eraseUser(
         subject: ownerHash.toString('base64url'),
         detail: { reason },
       })
-    await endPresence(tx, userId)
     for (const { id } of connections) await endOne(needs, tx, id, actor)
     return connections
   })
@@ -112,9 +110,21 @@ async function erase(needs: ErasureNeeds, due: DueRow, signal: AbortSignal): Pro
   }
   if (signal.aborted) return
   await needs.db.transaction(async (tx) => {
-    const counts = await deleteConnections(tx, erasure.owner_id)
+    const gone = await deleteConnections(tx, erasure.owner_id)
+    const counts = { connections: gone.connections.length, dedupe_keys: gone.dedupeKeys }
     if (!(await addCounts(tx, due, counts)))
       throw Object.assign(new Error('lease lost'), { code: 'lease_lost' })
+    // Who keeps something about a connection of ours learns that it is gone: by its random id, and nothing of its user.
+    await needs.ledger.record(
+      tx,
+      gone.connections.map((connection) => ({
+        type: 'connection.v1.deleted',
+        area: 'lifecycle' as const,
+        provider: connection.provider,
+        subject: `connections/${connection.id}`,
+        data: { connection, erasure: erasure.id },
+      })),
+    )
     const left = await connectionsOfOwner(tx, erasure.owner_id)
     // A connection that is still ending at its provider still records events.
     if (left.length > 0) {
@@ -122,15 +132,6 @@ async function erase(needs: ErasureNeeds, due: DueRow, signal: AbortSignal): Pro
       return
     }
     await forgetInAudit(tx, erasure.owner_id)
-    await needs.ledger.record(tx, [
-      {
-        type: 'connection.v1.deleted',
-        area: 'lifecycle',
-        subject: `erasures/${erasure.id}`,
-        // names nobody: it outlives what it is about
-        data: { erasure: erasure.id, connections: counts.connections ?? 0 },
-      },
-    ])
     await settleErasure(tx, due, null)
   })
   needs.log.info({ erasure: erasure.id }, 'a user’s data was looked through and deleted')

@@ -372,7 +372,13 @@ describe('leaving', () => {
       for (const trace of ['alice-canary', 'sub-of-alice', 'ntf_mine', `user:${alice},`])
         for (const spelling of [trace, Buffer.from(trace).toString('hex')])
           expect(left).not.toContain(spelling)
-      // the audit trail keeps what was done, by the connection's random id, which means nothing without its row
+      const deleted = await g.db.rows<{ data: Buffer }>(
+        sql`delete from auth.events where type like '%.deleted' returning data`,
+      )
+      expect(deleted.map(({ data }) => JSON.parse(data.toString()).data.connection.id).sort()).toEqual(
+        [...mine].sort(),
+      )
+      // besides those events, the audit trail keeps what was done, by random ids, which mean nothing without their rows
       const outside = await everything('audit')
       for (const id of mine)
         for (const spelling of [id, Buffer.from(id).toString('hex')]) expect(outside).not.toContain(spelling)
@@ -413,6 +419,16 @@ describe('leaving', () => {
       await work(kinds.revocations)
       await work(kinds.erasures)
       expect(await row(id)).toBeUndefined()
+    })
+
+    test('who only signed in and began to connect gets a receipt too, and nothing of it stays', async () => {
+      const { flowId } = await g.begin(alice)
+      expect(await eraseUser(g.needs, 'service', alice)).toMatchObject({ kind: 'receipt' })
+      expect(await g.db.rows(sql`select 1 from auth.oauth_states where id = ${flowId}`)).toEqual([])
+      await work(kinds.erasures)
+      expect(await eraseUser(g.needs, 'service', alice)).toMatchObject({
+        receipt: { finished_at: expect.any(Date) },
+      })
     })
 
     test('of whom nothing is held, nothing is said', async () => {
