@@ -137,11 +137,10 @@ const STATUS_REASONS: Readonly<Record<string, string>> = {
   interaction_required: 'The provider wants the person to sign in.',
 }
 
-/** @returns a sentence; an unknown code is told as it is, so that somebody can look it up */
+/** @returns a sentence, `''` where the state says it all; undefined for a code that somebody has to look up */
 export function explainStatusReason(reason: string | null): string | undefined {
-  if (reason === null) return undefined
-  const known = Object.hasOwn(STATUS_REASONS, reason) ? STATUS_REASONS[reason] : `(${reason})`
-  return known === '' ? undefined : known
+  if (reason === null) return ''
+  return Object.hasOwn(STATUS_REASONS, reason) ? STATUS_REASONS[reason] : undefined
 }
 
 export function explainRestriction(restriction: ScopeView['restriction']): string | undefined {

@@ -157,7 +157,7 @@ test('example 2 lists connections and is told when one is disconnected', async (
         method: 'DELETE',
         headers: person.headers,
       })
-      expect(status).toBe(204)
+      expect(status).toBe(200)
       gone.push(id)
       await new Promise((resolve) => setTimeout(resolve, 500))
       return watching.said.out.includes('.revoked')

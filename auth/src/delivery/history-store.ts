@@ -183,7 +183,7 @@ function readEvent(db: Db, viewer: Reader, id: string): Promise<(EventRow & { da
 
 async function withDeliveries(db: Db, rows: readonly EventRow[]): Promise<EventHistory[]> {
   const ids = rows.map((row) => row.id)
-  const times = rows.map((row) => row.recorded_at)
+  const times = rows.map((row) => row.position)
   // The events were already judged visible.
   const found =
     ids.length === 0

@@ -161,8 +161,7 @@ async function callBack(
   const method = request.method ?? ''
   if (method !== 'GET' && method !== 'POST') return refuse(request, response, 405, 'GET, POST')
   const read = await readBody(request, response, CALLBACK_BODY_BYTES, budget)
-  // one status for every malformed callback (design.md §2)
-  if (read.kind === 'refused') return refuse(request, response, read.status === 413 ? 400 : read.status)
+  if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return
   const answer = await doors.callback({
     provider,

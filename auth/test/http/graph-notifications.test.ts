@@ -177,7 +177,7 @@ describe('WI-01 Graph', () => {
           person.headers,
         )
       ).status,
-    ).toBe(204)
+    ).toBe(200)
     await forget(world.db)
     expect((await post(gone.notification('2'), gone.path)).status).toBe(202)
     expect(await stored(world.db)).toEqual({ notifications: 0, events: 0 })

@@ -41,7 +41,14 @@ export function ConnectionCard(props: {
       {status.text !== undefined && (
         <p className="status-text">
           {status.text}
-          {reason !== undefined && <> {reason}</>}
+          {reason === undefined ? (
+            <>
+              {' '}
+              <code>{connection.status_reason}</code>
+            </>
+          ) : (
+            reason !== '' && ` ${reason}`
+          )}
         </p>
       )}
       <div className="connection-body">

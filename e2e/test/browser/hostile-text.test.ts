@@ -124,8 +124,8 @@ async function insertEvent(id: string, text: string): Promise<void> {
     [id, connection.id, connection.owner_id, text, payload],
   )
   await world.sql(
-    `insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at)
-     select replace($1, 'evt', 'dlv'), $1, e.recorded_at, d.id, 'rul_hostile', 'dead', $2, 1, now()
+    `insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at, dead_at)
+     select replace($1, 'evt', 'dlv'), $1, e.recorded_at, d.id, 'rul_hostile', 'dead', $2, 1, now(), now()
        from auth.events e, auth.destinations d where e.id = $1`,
     [id, text],
   )

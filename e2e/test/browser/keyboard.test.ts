@@ -120,7 +120,7 @@ describe('after signing out', () => {
 
     await lou.page.goto(first)
     await consent(lou.page, 'hugo@flow.test')
-    await lou.page.getByRole('heading', { name: 'You are not signed in here' }).waitFor()
+    await lou.page.getByRole('heading', { name: 'This link is not valid' }).waitFor()
 
     // The same person, but another session.
     await lou.page.goto(await world.stack.signinUrl('lou@example.com', 'user'))
@@ -128,15 +128,15 @@ describe('after signing out', () => {
     await lou.page.getByRole('heading', { name: 'Connections', exact: true }).waitFor()
     await lou.page.goto(second)
     await consent(lou.page, 'hugo@flow.test')
-    await lou.page.getByRole('heading', { name: 'This connection was cancelled' }).waitFor()
+    await lou.page.getByRole('heading', { name: 'This link is not valid' }).waitFor()
 
     const flows = await world.sql(
       `select s.status, s.reason, s.code from auth.oauth_states s join auth.users u on u.id = s.user_id
         where u.email = 'lou@example.com' order by s.created_at`,
     )
     expect(flows).toEqual([
-      { status: 'rejected', reason: 'no_session', code: null },
-      { status: 'rejected', reason: 'other_session', code: null },
+      { status: 'rejected', reason: 'signed_out', code: null },
+      { status: 'rejected', reason: 'signed_out', code: null },
     ])
     expect(await world.tokenRequests()).toBe(before)
     expect(lou.complaints).toEqual([])
