@@ -17,7 +17,7 @@ export type Access =
 
 type Effect =
   | { readonly method: 'GET'; readonly changes: false }
-  | { readonly method: 'POST' | 'DELETE'; readonly changes: true }
+  | { readonly method: 'POST' | 'PATCH' | 'DELETE'; readonly changes: true }
 
 export type Route = Effect & {
   readonly path: string

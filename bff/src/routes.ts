@@ -7,6 +7,7 @@ import { Type } from 'typebox'
 import { beginConnection, finishConnection, linkForAdmin } from './connecting.ts'
 import { deliveryRoutes } from './delivery-routes.ts'
 import type { Deps } from './deps.ts'
+import { destinationRoutes } from './destination-routes.ts'
 import { type Route, route } from './route.ts'
 import { endSession, showSession, startSession } from './sessions.ts'
 import * as views from './views.ts'
@@ -150,5 +151,6 @@ export function routes(deps: Deps): Route[] {
       handle: (input) => views.event(deps, input),
     }),
     ...deliveryRoutes(deps),
+    ...destinationRoutes(deps),
   ]
 }

@@ -23,6 +23,10 @@ const BODIES: Record<string, string> = {
   '/bff/auth/connect/:provider': '{}',
   '/bff/auth/admin-consent/:provider': '{}',
   '/bff/auth/finish': `{"ticket":"${'t'.repeat(43)}"}`,
+  '/bff/destinations': '{"name":"n","url":"https://hook.example/"}',
+  '/bff/destinations/:id': '{"name":"other"}',
+  '/bff/destinations/:id/rotate-secret': '{}',
+  '/bff/destinations/:id/test': '{"to":"production"}',
   '/bff/destinations/:id/retry-dead': '{"expected_count":1,"idempotency_key":"key-of-mine"}',
 }
 const pathOf = (one: Route) => one.path.replace(':provider', 'acme').replace(':id', 'con_a')
@@ -62,12 +66,19 @@ describe('BC-01 a request that changes state comes from the console or does noth
   test('BC-01 the matrix covers every state-changing route', () => {
     expect(changing.map((one) => `${one.method} ${one.path}`).sort()).toEqual([
       'DELETE /bff/connections/:id',
+      'DELETE /bff/destinations/:id',
       'DELETE /bff/session',
+      'PATCH /bff/destinations/:id',
       'POST /bff/auth/admin-consent/:provider',
       'POST /bff/auth/connect/:provider',
       'POST /bff/auth/finish',
       'POST /bff/deliveries/:id/retry',
+      'POST /bff/destinations',
+      'POST /bff/destinations/:id/pause',
+      'POST /bff/destinations/:id/resume',
       'POST /bff/destinations/:id/retry-dead',
+      'POST /bff/destinations/:id/rotate-secret',
+      'POST /bff/destinations/:id/test',
       'POST /bff/session',
     ])
   })
@@ -103,7 +114,11 @@ describe('BC-01 a request that changes state comes from the console or does noth
       async (method) => {
         const answer = await world.call(method, pathOf(one), { cookie: SIGNED_IN })
         const reads = table.some((other) => other.path === one.path && other.method === 'GET')
-        expect(answer.status).toBe(reads && /GET|HEAD/.test(method) ? 200 : 405)
+        // a method that the path does have is guarded like every change
+        const guarded = table.some(
+          (other) => other.path === one.path && other.method === method && other.changes,
+        )
+        expect(answer.status).toBe(guarded ? 403 : reads && /GET|HEAD/.test(method) ? 200 : 405)
         if (answer.status === 405) expect(answer.headers.allow).toContain(one.method)
         expect(world.auth.calls.filter((call) => !call.line.startsWith('GET '))).toEqual([])
       },

@@ -6,14 +6,11 @@
 import { type ClientOptions, requestJson, requestText, segment } from './request.ts'
 import type {
   ConnectionView,
-  CreatedDestination,
-  DestinationView,
   Disconnected,
   EventDetail,
   EventQuery,
   EventView,
   LocalDestination,
-  NewDestination,
   NewRule,
   NewSession,
   Page,
@@ -41,6 +38,15 @@ import type {
   ListedDelivery,
   RetriedDelivery,
 } from './wire-deliveries.ts'
+import type {
+  CreatedDestination,
+  DestinationChange,
+  DestinationTest,
+  DestinationView,
+  NewDestination,
+  RotatedSecret,
+  SecretRotation,
+} from './wire-destinations.ts'
 
 export { ConnectError } from './connect-error.ts'
 export type { ClientOptions } from './request.ts'
@@ -56,6 +62,7 @@ export type { ConnectionChange, WatchOptions } from './watch-connections.ts'
 export type * from './wire.ts'
 export type * from './wire-connecting.ts'
 export type * from './wire-deliveries.ts'
+export type * from './wire-destinations.ts'
 
 export interface Items<T> {
   readonly items: T[]
@@ -98,6 +105,19 @@ export interface ConnectClient {
 
   destinations(session: string): Promise<Items<DestinationView>>
   createDestination(session: string, request: NewDestination): Promise<CreatedDestination>
+  destination(session: string, destinationId: string): Promise<DestinationView>
+  changeDestination(
+    session: string,
+    destinationId: string,
+    change: DestinationChange,
+  ): Promise<DestinationView>
+  /** Holds its deliveries; nothing is lost. */
+  pauseDestination(session: string, destinationId: string): Promise<DestinationView>
+  /** Ends a pause, or takes a disabled one into use again. */
+  resumeDestination(session: string, destinationId: string): Promise<DestinationView>
+  rotateSecret(session: string, destinationId: string, rotation: SecretRotation): Promise<RotatedSecret>
+  /** Waits for the receiver, 30 s at most. */
+  testDestination(session: string, destinationId: string, to: 'production' | 'test'): Promise<DestinationTest>
   deleteDestination(session: string, destinationId: string): Promise<void>
   rules(session: string): Promise<Items<RuleView>>
   createRule(session: string, request: NewRule): Promise<RuleView>
@@ -107,6 +127,8 @@ export interface ConnectClient {
 }
 
 const EXCHANGE_DEADLINE_MS = 30_000
+/** A destination's own timeout is 30 s at most. */
+const TEST_DEADLINE_MS = 35_000
 
 /** @param options where Auth is and the service token; `fetch` and the deadline can be replaced */
 export function connectClient(options: ClientOptions): ConnectClient {
@@ -122,8 +144,12 @@ export function connectClient(options: ClientOptions): ConnectClient {
       ...(session === undefined ? {} : { session }),
       ...(query === undefined ? {} : { query }),
     })) as T
-  const send = async <T>(method: 'POST' | 'PUT', path: string, body: unknown, more: SendOptions = {}) =>
-    (await requestJson(options, { method, path, body, ...more })) as T
+  const send = async <T>(
+    method: 'POST' | 'PUT' | 'PATCH',
+    path: string,
+    body: unknown,
+    more: SendOptions = {},
+  ) => (await requestJson(options, { method, path, body, ...more })) as T
   const remove = async (path: string, session: string): Promise<void> => {
     await requestJson(options, { method: 'DELETE', path, session })
   }
@@ -166,6 +192,22 @@ export function connectClient(options: ClientOptions): ConnectClient {
 
     destinations: (session) => get('/internal/destinations', session),
     createDestination: (session, request) => send('POST', '/internal/destinations', request, { session }),
+    destination: async (session, id) => get(`/internal/destinations/${segment(id)}`, session),
+    changeDestination: async (session, id, change) =>
+      send('PATCH', `/internal/destinations/${segment(id)}`, change, { session }),
+    pauseDestination: async (session, id) =>
+      send('POST', `/internal/destinations/${segment(id)}/pause`, undefined, { session }),
+    resumeDestination: async (session, id) =>
+      send('POST', `/internal/destinations/${segment(id)}/resume`, undefined, { session }),
+    rotateSecret: async (session, id, rotation) =>
+      send('POST', `/internal/destinations/${segment(id)}/rotate-secret`, rotation, { session }),
+    testDestination: async (session, id, to) =>
+      send(
+        'POST',
+        `/internal/destinations/${segment(id)}/test`,
+        { to },
+        { session, deadlineMs: TEST_DEADLINE_MS },
+      ),
     deleteDestination: async (session, id) => remove(`/internal/destinations/${segment(id)}`, session),
     rules: (session) => get('/internal/rules', session),
     createRule: (session, request) => send('POST', '/internal/rules', request, { session }),

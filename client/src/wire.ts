@@ -163,31 +163,6 @@ export interface EventQuery {
   after?: string
 }
 
-export interface DestinationView {
-  id: string
-  name: string
-  url: string
-  concurrency: number
-  rate_per_second: number | null
-  timeout_ms: number
-}
-
-export interface NewDestination {
-  name: string
-  url: string
-  concurrency?: number
-  rate_per_second?: number
-  timeout_ms?: number
-}
-
-export interface CreatedDestination {
-  id: string
-  name: string
-  url: string
-  /** `whsec_…`: shown this once. */
-  secret: string
-}
-
 export interface RuleView {
   id: string
   name: string
