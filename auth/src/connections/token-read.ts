@@ -108,6 +108,13 @@ async function renew(needs: RefreshNeeds, connectionId: string, stale: Stale): P
     const held = { id: connectionId, lease_id: randomUUID(), leasedMs: needs.monotonicMs() }
     const wanted = { id: connectionId, version: stale.version, leaseId: held.lease_id }
     if (await takeRefresh(needs.db, { ...wanted, seconds: REFRESH_LEASE_SECONDS })) {
+      // Taking it may have waited for who had it before, and judged the version as it was then: looked at again, now
+      // that nobody else can change it.
+      const seen = await findRefreshState(needs.db, connectionId)
+      if (seen !== undefined && seen.version !== stale.version) {
+        await releaseRefresh(needs.db, held)
+        return { kind: 'changed' }
+      }
       const place = await needs.limits.admit(stale.provider, ADMIT_MS)
       if (place === undefined) {
         await releaseRefresh(needs.db, held)

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { RefreshNeeds } from '../../src/connections/refresh.ts'
 import { sql } from '../../src/db/sql.ts'
+import { until } from '../http/people.ts'
 import { openRefreshGround, type RefreshGround, renewed } from './refresh-ground.ts'
 
 let g: RefreshGround
@@ -140,6 +141,32 @@ describe('one refresh over all processes', () => {
     g.behaviour.refresh = async () => renewed(g, 'short', { seconds: 600 })
     for (let i = 0; i < 3; i += 1) expect(textOf(await reader.read(id, 3000))).toBe('short')
     expect(g.asked).toHaveLength(1)
+  })
+
+  test('RE-09 a lease that was waited for while its holder committed asks nobody: the tokens are new', async () => {
+    const { reader } = g.instance()
+    const id = await g.seed()
+    g.behaviour.refresh = async () => renewed(g, 'a second request')
+    let reading: ReturnType<typeof reader.read> | undefined
+    await g.db.transaction(async (holder) => {
+      await holder.rows(sql`select 1 from auth.refreshes where id = ${id} for update`)
+      await holder.rows(sql`
+        update auth.oauth_tokens set version = version + 1, expires_at = auth.clock() + interval '1 hour', issued_at = auth.clock()
+         where id = ${id}`)
+      await holder.rows(
+        sql`update auth.refreshes set due_at = auth.clock() + interval '40 minutes' where id = ${id}`,
+      )
+      reading = reader.read(id, 60)
+      // until it waits for the row
+      await until('the reader waits', async () => {
+        const waiting = await g.db.rows(
+          sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%auth.refreshes as r%'`,
+        )
+        return waiting.length > 0
+      })
+    })
+    expect(await reading).toMatchObject({ kind: 'token', version: 2 })
+    expect(g.asked).toEqual([])
   })
 
   test.each(['reauth_required', 'revoked', 'vault_error'])(
