@@ -32,7 +32,7 @@ export type { Receipt } from './erasure-store.ts'
 export const ERASURES = 'erasures'
 const TABLE = 'auth.erasures'
 /** A provider that is down is asked again by its own due row; this one only looks whether that has ended. */
-const LOOK_AGAIN_SECONDS = 30
+const LOOK_AGAIN_SECONDS = 5
 
 /**
  * @param actor who asks, for the audit
