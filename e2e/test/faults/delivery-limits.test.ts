@@ -64,6 +64,10 @@ afterAll(async () => {
 
 describe('four working processes and one destination', () => {
   it('R9 DO-07 its concurrency and its rate are never exceeded at the receiver, in any second', async () => {
+    // whoever is faster may take every turn: one that has worked leaves, so that others must hold the same limits
+    const busy = () => processes.filter((one) => one.output().includes('"msg":"delivered"'))
+    await until('a third has arrived', () => arrivals.length >= COUNT / 3 && busy().length > 0, 60_000)
+    await busy()[0]?.stop()
     await until('all have arrived', () => arrivals.length === COUNT, 60_000)
     await until(
       'all are settled',
@@ -81,7 +85,6 @@ describe('four working processes and one destination', () => {
     // the limits were met, not merely kept: otherwise nothing would be shown
     expect(most).toBe(CONCURRENCY)
     expect(densest).toBeGreaterThan(RATE / 2)
-    const busy = processes.filter((one) => one.output().includes('"msg":"delivered"'))
-    expect(busy.length).toBeGreaterThan(1)
+    expect(busy().length).toBeGreaterThan(1)
   }, 90_000)
 })
