@@ -8,6 +8,7 @@ import { callerOfToken, recordDenial } from './callers/callers.ts'
 import { gaugesFrom } from './compose-gauges.ts'
 import { composeProxy } from './compose-proxy.ts'
 import { composeRefreshing } from './compose-refreshing.ts'
+import { composeRetention } from './compose-retention.ts'
 import type { Config } from './config.ts'
 import { noticesOfSecrets, secretExpiries } from './connections/client-secrets.ts'
 import { sweepVanished } from './connections/erasure.ts'
@@ -102,7 +103,12 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const subscriptions = openSubscriptions({ provider, nudge, lookup })
   const common = { db: pools.work, vault, ledger, provider, metrics, log, random, nudge, subscriptions }
   const expiries = secretExpiries(providers.values())
-  const chores = choreTable(pools.work, { expiries, log, sweepVanished: () => sweepVanished(common) })
+  const chores = choreTable(pools.work, {
+    expiries,
+    log,
+    sweepVanished: () => sweepVanished(common),
+    applyRetention: composeRetention({ db: pools.work, log, metrics }, config.retention),
+  })
   await plantChores(pools.work, Object.keys(chores))
   const refreshing = await composeRefreshing({ ...common, monotonicMs }, [...providers.keys()])
   const tokens = openTokenReader(refreshing)

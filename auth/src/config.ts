@@ -18,6 +18,7 @@ import {
   readRole,
 } from './config-values.ts'
 import { type EgressAllowance, parseEgressAllow } from './delivery/egress-allow.ts'
+import { type RetentionDays, readRetention } from './ledger/retention-days.ts'
 
 export type { Mode, PlatformJwt, RunRole } from './config-values.ts'
 
@@ -42,6 +43,7 @@ export interface Config {
   readonly consoleOrigin: string
   readonly typePrefix: string
   readonly egressAllow: readonly EgressAllowance[]
+  readonly retention: RetentionDays
   readonly platformJwt: PlatformJwt | undefined
   readonly providers: readonly ConfiguredProvider[]
 }
@@ -128,6 +130,7 @@ export function readConfig(
     consoleOrigin,
     typePrefix,
     egressAllow: egress.allowed,
+    retention: readRetention(text, wrong),
     platformJwt: readPlatformJwt(text, mode, wrong),
     providers,
   }

@@ -39,6 +39,7 @@ export function choreTable(
     readonly expiries: readonly SecretExpiry[]
     readonly log: Log
     readonly sweepVanished: () => Promise<void>
+    readonly applyRetention: () => Promise<void>
   },
 ): Readonly<Record<string, Chore>> {
   return {
@@ -68,6 +69,7 @@ export function choreTable(
         await deleteOldConsents(db)
       },
     },
+    'drop-old-days': { everySeconds: HOUR, run: needs.applyRetention },
     'make-days': { everySeconds: HOUR, run: () => makeDays(db) },
   }
 }

@@ -26,7 +26,7 @@ export interface ListedDelivery {
   destination_name: string
   rule_id: string
   state: DeliveryStateName
-  /** Why it died or ended: `exhausted`, `rejected`, `poison`, `destination_deleted`, `event_gone`. */
+  /** Why it died or ended: `exhausted`, `rejected`, `poison`, `destination_deleted`, `event_gone`, `retention`. */
   reason: string | null
   /** Of an open one: why it does not go now. */
   waiting: 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open' | null

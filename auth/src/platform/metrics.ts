@@ -15,7 +15,7 @@ export interface Metrics {
   handshakes(provider: string): void
   duplicates(provider: string, count: number): void
   overloads(reason: string): void
-  deliveries(destination: string, outcome: 'delivered' | 'failed' | 'dead'): void
+  deliveries(destination: string, outcome: 'delivered' | 'failed' | 'dead' | 'expired', count?: number): void
   destinationChanges(change: 'failing' | 'recovered' | 'disabled'): void
   attemptSeconds(seconds: number): void
   groupSize(notifications: number): void
@@ -161,7 +161,7 @@ export function openMetrics(): Metrics {
     handshakes: (provider) => handshakes.inc({ provider }),
     duplicates: (provider, count) => duplicates.inc({ provider }, count),
     overloads: (reason) => overloads.inc({ reason }),
-    deliveries: (destination, outcome) => deliveries.inc({ destination, outcome }),
+    deliveries: (destination, outcome, count = 1) => deliveries.inc({ destination, outcome }, count),
     destinationChanges: (change) => destinationChanges.inc({ change }),
     attemptSeconds: (seconds) => attempts.observe(seconds),
     groupSize: (notifications) => groups.observe(notifications),
