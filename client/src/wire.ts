@@ -3,6 +3,9 @@
  * Pure types: nothing here runs.
  */
 
+export type * from './wire-deliveries.ts'
+export type * from './wire-destinations.ts'
+
 export type Role = 'user' | 'admin'
 
 export interface SessionView {

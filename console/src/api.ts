@@ -4,11 +4,24 @@
  */
 import type {
   ConnectionView,
+  CreatedDestination,
+  DeadRetry,
+  DeadRetryRequest,
+  DeliveryDetail,
+  DestinationChange,
+  DestinationHealth,
+  DestinationTest,
+  DestinationView,
   Disconnected,
   EventDetail,
   EventView,
+  ListedDelivery,
+  NewDestination,
   Page,
   ProviderView,
+  RetriedDelivery,
+  RotatedSecret,
+  SecretRotation,
   SessionView,
 } from '@flovify/client/wire'
 
@@ -65,6 +78,39 @@ export const api = {
     get<Page<EventView>>(`/bff/events?${new URLSearchParams(query)}`, signal),
   event: (id: string, signal?: AbortSignal) =>
     get<EventDetail>(`/bff/events/${encodeURIComponent(id)}`, signal),
+}
+
+const one = (place: 'deliveries' | 'destinations', id: string, more = ''): string =>
+  `/bff/${place}/${encodeURIComponent(id)}${more}`
+
+/** Deliveries and dead letters, for administrators. */
+export const deliveriesApi = {
+  list: (query: Record<string, string>, signal?: AbortSignal) =>
+    get<Page<ListedDelivery>>(`/bff/deliveries?${new URLSearchParams(query)}`, signal),
+  one: (id: string, signal?: AbortSignal) => get<DeliveryDetail>(one('deliveries', id), signal),
+  retry: (id: string) => call<RetriedDelivery>('POST', one('deliveries', id, '/retry')),
+  countDead: (destination: string, signal?: AbortSignal) =>
+    get<{ count: number }>(one('destinations', destination, '/retry-dead'), signal),
+  retryDead: (destination: string, request: DeadRetryRequest) =>
+    call<DeadRetry>('POST', one('destinations', destination, '/retry-dead'), request),
+}
+
+/** Destinations, for administrators. */
+export const destinationsApi = {
+  list: (signal?: AbortSignal) => get<{ items: DestinationView[] }>('/bff/destinations', signal),
+  one: (id: string, signal?: AbortSignal) => get<DestinationView>(one('destinations', id), signal),
+  health: (id: string, signal?: AbortSignal) =>
+    get<DestinationHealth>(one('destinations', id, '/health'), signal),
+  create: (request: NewDestination) => call<CreatedDestination>('POST', '/bff/destinations', request),
+  change: (id: string, change: DestinationChange) =>
+    call<DestinationView>('PATCH', one('destinations', id), change),
+  pause: (id: string) => call<DestinationView>('POST', one('destinations', id, '/pause')),
+  resume: (id: string) => call<DestinationView>('POST', one('destinations', id, '/resume')),
+  remove: (id: string) => call<void>('DELETE', one('destinations', id)),
+  rotate: (id: string, rotation: SecretRotation) =>
+    call<RotatedSecret>('POST', one('destinations', id, '/rotate-secret'), rotation),
+  test: (id: string, to: 'production' | 'test') =>
+    call<DestinationTest>('POST', one('destinations', id, '/test'), { to }),
 }
 
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {

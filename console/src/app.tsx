@@ -4,6 +4,11 @@ import type { Session } from './api.ts'
 import { Header } from './header.tsx'
 import { ConnectedPage } from './pages/connected.tsx'
 import { ConnectionsPage } from './pages/connections.tsx'
+import { DeliveriesPage } from './pages/deliveries.tsx'
+import { DeliveryPage } from './pages/delivery.tsx'
+import { DestinationPage } from './pages/destination.tsx'
+import { EditDestinationPage, NewDestinationPage } from './pages/destination-form.tsx'
+import { DestinationsPage } from './pages/destinations.tsx'
 import { EventPage } from './pages/event.tsx'
 import { EventsPage } from './pages/events.tsx'
 import { FailedPage } from './pages/failed.tsx'
@@ -60,7 +65,40 @@ function Shown({ page, session }: { page: Page; session: Session | undefined }):
       return <EventsPage session={session} />
     case 'event':
       return <EventPage key={page.id} id={page.id} />
+    case 'delivery':
+      return <DeliveryPage key={page.id} id={page.id} session={session} />
   }
+  // what is left is for administrators, which the service decides; here it is only said
+  if (session.role !== 'admin') return <AdministratorsOnly />
+  switch (page.kind) {
+    case 'destinations':
+      return <DestinationsPage />
+    case 'destination-new':
+      return <NewDestinationPage />
+    case 'destination':
+      return <DestinationPage key={page.id} id={page.id} />
+    case 'destination-edit':
+      return <EditDestinationPage key={page.id} id={page.id} />
+    case 'deliveries':
+      return <DeliveriesPage />
+  }
+}
+
+function AdministratorsOnly(): ReactNode {
+  return (
+    <div className="narrow">
+      <PageHeading>For administrators</PageHeading>
+      <Notice>
+        <p>
+          This page is for administrators of Flovify Connect. Ask one of them, or go on with your own
+          accounts.
+        </p>
+        <Link className="button" to="/connections">
+          Go to connections
+        </Link>
+      </Notice>
+    </div>
+  )
 }
 
 function UnknownPage(): ReactNode {

@@ -1,4 +1,4 @@
-/** Who is signed in, the two places to go, and the way out. */
+/** Who is signed in, the places to go, and the way out. */
 import type { ReactNode } from 'react'
 import type { Session } from './api.ts'
 import { Mark } from './parts/icons.tsx'
@@ -24,6 +24,16 @@ export function Header({ session, page }: { session: Session | undefined; page: 
             <Link to="/events" {...current(page.kind === 'events' || page.kind === 'event')}>
               Events
             </Link>
+            {session.role === 'admin' && (
+              <>
+                <Link to="/destinations" {...current(page.kind.startsWith('destination'))}>
+                  Destinations
+                </Link>
+                <Link to="/deliveries" {...current(page.kind === 'deliveries' || page.kind === 'delivery')}>
+                  Deliveries
+                </Link>
+              </>
+            )}
           </nav>
         )}
         {session !== undefined && (

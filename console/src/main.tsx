@@ -9,6 +9,7 @@ import './style/base.css'
 import './style/frame.css'
 import './style/parts.css'
 import './style/pages.css'
+import './style/sending.css'
 
 const root = document.querySelector('#root')
 if (root === null) throw new Error('index.html has no #root')

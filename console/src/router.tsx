@@ -28,6 +28,11 @@ export function usePath(): string {
   return useSyncExternalStore(subscribe, () => window.location.pathname)
 }
 
+/** What follows the path: filters that can be passed on as a link. */
+export function useSearch(): URLSearchParams {
+  return new URLSearchParams(useSyncExternalStore(subscribe, () => window.location.search))
+}
+
 export function navigate(path: string): void {
   window.history.pushState(null, '', path)
   announce()

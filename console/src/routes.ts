@@ -7,10 +7,18 @@ export type Page =
   | { readonly kind: 'connections' }
   | { readonly kind: 'events' }
   | { readonly kind: 'event'; readonly id: string }
+  | { readonly kind: 'destinations' }
+  | { readonly kind: 'destination-new' }
+  | { readonly kind: 'destination'; readonly id: string }
+  | { readonly kind: 'destination-edit'; readonly id: string }
+  | { readonly kind: 'deliveries' }
+  | { readonly kind: 'delivery'; readonly id: string }
   | { readonly kind: 'signin' }
   | { readonly kind: 'connected' }
   | { readonly kind: 'failed' }
   | { readonly kind: 'unknown' }
+
+const ONE = /^\/(events|destinations|deliveries)\/([A-Za-z0-9_]{1,100})(\/edit)?$/
 
 export function pageOf(path: string): Page {
   switch (path) {
@@ -19,6 +27,12 @@ export function pageOf(path: string): Page {
       return { kind: 'connections' }
     case '/events':
       return { kind: 'events' }
+    case '/destinations':
+      return { kind: 'destinations' }
+    case '/destinations/new':
+      return { kind: 'destination-new' }
+    case '/deliveries':
+      return { kind: 'deliveries' }
     case '/signin':
       return { kind: 'signin' }
     case '/auth/success':
@@ -26,8 +40,11 @@ export function pageOf(path: string): Page {
     case '/auth/error':
       return { kind: 'failed' }
   }
-  const [, id] = /^\/events\/([A-Za-z0-9_]{1,100})$/.exec(path) ?? []
-  return id === undefined ? { kind: 'unknown' } : { kind: 'event', id }
+  const [, place, id, edit] = ONE.exec(path) ?? []
+  if (id === undefined) return { kind: 'unknown' }
+  if (place === 'destinations') return { kind: edit === undefined ? 'destination' : 'destination-edit', id }
+  if (edit !== undefined) return { kind: 'unknown' }
+  return { kind: place === 'events' ? 'event' : 'delivery', id }
 }
 
 export function titleOf(page: Page): string {
@@ -35,6 +52,12 @@ export function titleOf(page: Page): string {
     connections: 'Connections',
     events: 'Events',
     event: 'Event',
+    destinations: 'Destinations',
+    'destination-new': 'New destination',
+    destination: 'Destination',
+    'destination-edit': 'Change a destination',
+    deliveries: 'Deliveries',
+    delivery: 'Delivery',
     signin: 'Sign in',
     connected: 'Connecting',
     failed: 'Not connected',

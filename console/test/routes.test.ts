@@ -21,7 +21,21 @@ describe('addresses', () => {
   })
 
   test('every page has a title of its own', () => {
-    const paths = ['/', '/events', '/events/evt_a', '/signin', '/auth/success', '/auth/error', '/x']
+    const paths = [
+      '/',
+      '/events',
+      '/events/evt_a',
+      '/destinations',
+      '/destinations/new',
+      '/destinations/dst_a',
+      '/destinations/dst_a/edit',
+      '/deliveries',
+      '/deliveries/dlv_a',
+      '/signin',
+      '/auth/success',
+      '/auth/error',
+      '/x',
+    ]
     expect(new Set(paths.map((path) => titleOf(pageOf(path)))).size).toBe(paths.length)
   })
 
@@ -29,7 +43,7 @@ describe('addresses', () => {
     const served = readFileSync(new URL('../../bff/src/console-files.ts', import.meta.url), 'utf8')
     const [, list = ''] = /PAGES = (\[[^\]]+\])/.exec(served) ?? []
     const pages = JSON.parse(list.replaceAll("'", '"').replace(/,\s*\]/, ']')) as string[]
-    expect(pages).toHaveLength(7)
+    expect(pages).toHaveLength(13)
     for (const page of pages) expect(pageOf(page.replace(':id', 'evt_a')).kind).not.toBe('unknown')
   })
 })

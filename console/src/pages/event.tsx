@@ -129,7 +129,9 @@ function Delivery({ delivery, receivedAt }: { delivery: DeliveryView; receivedAt
   return (
     <li className="card delivery">
       <div className="delivery-head">
-        <h3 className="grow">{delivery.destination_name}</h3>
+        <h3 className="grow">
+          <Link to={`/deliveries/${delivery.id}`}>{delivery.destination_name}</Link>
+        </h3>
         <Pill {...explainDelivery(delivery)} />
       </div>
       {delivery.reason !== null && (

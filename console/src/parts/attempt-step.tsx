@@ -1,0 +1,47 @@
+/** One attempt in a timeline: when, what came back, why it failed, how long each phase took, and the answer as text. */
+import type { AttemptDetail } from '@flovify/client/wire'
+import type { ReactNode } from 'react'
+import { explainAttempt } from '../delivery-sentences.ts'
+import { duration } from '../times.ts'
+import { Moment } from './moment.tsx'
+import { Phases } from './phases.tsx'
+
+export function AttemptStep({ attempt }: { attempt: AttemptDetail }): ReactNode {
+  const good = attempt.outcome === 'delivered'
+  const why = explainAttempt(attempt)
+  return (
+    <li className={`step step-${good ? 'good' : 'bad'}`}>
+      <div className="step-what">
+        Attempt {attempt.number}: {good ? 'delivered' : 'failed'}
+        <span className="step-detail">
+          {attempt.status !== null && <code>HTTP {attempt.status}</code>}
+          <span className="muted">{duration(attempt.duration_ms)}</span>
+          {attempt.error !== null && <code>{attempt.error}</code>}
+        </span>
+        {why !== undefined && <p className="step-why">{why}</p>}
+        <Phases phases={attempt.phases} />
+        <Answer attempt={attempt} />
+      </div>
+      <span className="muted step-when">
+        <Moment at={attempt.started_at} />
+      </span>
+    </li>
+  )
+}
+
+/** As it came, redacted by the service: text, never markup. */
+function Answer({ attempt }: { attempt: AttemptDetail }): ReactNode {
+  const headers = Object.entries(attempt.response_headers ?? {})
+  const body = attempt.response_body ?? ''
+  if (headers.length === 0 && body === '') return null
+  return (
+    <details>
+      <summary>What it answered to attempt {attempt.number}</summary>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
+      <pre className="payload answer" tabIndex={0}>
+        {headers.map(([name, value]) => `${name}: ${[value].flat().join(', ')}\n`).join('')}
+        {body !== '' && `\n${body}`}
+      </pre>
+    </details>
+  )
+}
