@@ -82,7 +82,11 @@ export function readNumbers(text: string): number[] | null | undefined {
 const FIELDS = ['test_url', 'retry_schedule', 'retry_statuses', 'header', 'ca', 'url'] as const
 export type FieldName = (typeof FIELDS)[number]
 
-/** Which field a refusal speaks of; undefined when none is named. */
-export function fieldOf(message: string): FieldName | undefined {
-  return FIELDS.find((field) => new RegExp(`\\b${field}s?\\b`, 'i').test(message))
+/** Which field a refusal of the service speaks of; undefined when none is named. */
+export function fieldOf(refusal: {
+  readonly error?: unknown
+  readonly message: string
+}): FieldName | undefined {
+  if (refusal.error === 'egress_refused') return 'url'
+  return FIELDS.find((field) => new RegExp(`\\b${field}s?\\b`, 'i').test(refusal.message))
 }

@@ -19,16 +19,16 @@ export function DeliveriesPage(): ReactNode {
   const one = destinations.find(({ id }) => id === filter.destination)
   return (
     <>
-      <div className="page-head">
+      <div className="page-head page-head-live">
         <div className="grow">
           <PageHeading>Deliveries</PageHeading>
           <p className="muted">Each event on its way to a destination, newest first.</p>
         </div>
-        {one !== undefined && filter.state === 'dead' && (
-          <RetryDead key={one.id} destination={one.id} name={one.name} />
-        )}
       </div>
       <DeliveryFilters filter={filter} destinations={destinations} />
+      {one !== undefined && filter.state === 'dead' && (
+        <RetryDead key={one.id} destination={one.id} name={one.name} />
+      )}
       {filter.state === 'dead' && one === undefined && items.length > 0 && (
         <p className="muted hint">Choose a destination to retry all that died there.</p>
       )}

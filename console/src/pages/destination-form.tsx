@@ -127,7 +127,7 @@ function Form(props: {
         fields={fields}
         change={(some) => setFields((before) => ({ ...before, ...some }))}
         headerNames={props.known?.header_names ?? []}
-        wrong={message === undefined ? undefined : (own?.field ?? fieldOf(message))}
+        wrong={own?.field ?? (props.error === null ? undefined : fieldOf(props.error))}
       />
       <div className="actions">
         <button type="submit" className="primary" disabled={props.pending}>

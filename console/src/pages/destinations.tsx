@@ -13,7 +13,7 @@ export function DestinationsPage(): ReactNode {
   const list = useDestinations()
   return (
     <>
-      <div className="page-head">
+      <div className="page-head page-head-live">
         <div className="grow">
           <PageHeading>Destinations</PageHeading>
           <p className="muted">Where events are sent, and how that goes.</p>

@@ -11,20 +11,22 @@ export function AttemptStep({ attempt }: { attempt: AttemptDetail }): ReactNode 
   const why = explainAttempt(attempt)
   return (
     <li className={`step step-${good ? 'good' : 'bad'}`}>
-      <div className="step-what">
+      <span className="step-what">
         Attempt {attempt.number}: {good ? 'delivered' : 'failed'}
         <span className="step-detail">
           {attempt.status !== null && <code>HTTP {attempt.status}</code>}
           <span className="muted">{duration(attempt.duration_ms)}</span>
           {attempt.error !== null && <code>{attempt.error}</code>}
         </span>
-        {why !== undefined && <p className="step-why">{why}</p>}
-        <Phases phases={attempt.phases} />
-        <Answer attempt={attempt} />
-      </div>
+      </span>
       <span className="muted step-when">
         <Moment at={attempt.started_at} />
       </span>
+      <div className="step-more">
+        {why !== undefined && <p>{why}</p>}
+        <Phases phases={attempt.phases} />
+        <Answer attempt={attempt} />
+      </div>
     </li>
   )
 }

@@ -18,9 +18,11 @@ export function RetryDead({ destination, name }: { destination: string; name: st
   if (count === 0 && asked === undefined) return null
   if (asked === undefined)
     return (
-      <button type="button" onClick={() => setAsked({ count, key: newKey() })}>
-        Retry all {count} dead
-      </button>
+      <p className="actions retry-dead">
+        <button type="button" onClick={() => setAsked({ count, key: newKey() })}>
+          Retry all {count} dead
+        </button>
+      </p>
     )
   const stop = (): void => {
     setAsked(undefined)
@@ -28,7 +30,7 @@ export function RetryDead({ destination, name }: { destination: string; name: st
     void dead.refetch()
   }
   return (
-    <div className="confirm retry-dead" role="alertdialog" aria-label="Retry all">
+    <div className="card panel retry-dead" role="alertdialog" aria-label="Retry all">
       <p>
         {asked.count === 1 ? 'One dead delivery' : `${asked.count} dead deliveries`} to{' '}
         <strong>{name}</strong> will be sent again. The receiver may see some of them a second time: their

@@ -34,7 +34,8 @@ export interface Person {
   readonly responses: Response[]
 }
 
-export async function startWorld(): Promise<World> {
+/** @param more variables on top of those that a start from a shell would have */
+export async function startWorld(more: Readonly<Record<string, string>> = {}): Promise<World> {
   const dataDir = await mkdtemp(join(tmpdir(), 'flovify-browser-'))
   const closing: (() => Promise<unknown>)[] = [() => rm(dataDir, { recursive: true, force: true })]
   const close = async () => {
@@ -42,7 +43,7 @@ export async function startWorld(): Promise<World> {
   }
   try {
     const { PATH, HOME, TMPDIR, LANG, TZ } = process.env
-    const stack = await startStack({ dataDir, environment: { PATH, HOME, TMPDIR, LANG, TZ } })
+    const stack = await startStack({ dataDir, environment: { PATH, HOME, TMPDIR, LANG, TZ, ...more } })
     closing.push(() => stack.stop())
     const pool = new pg.Pool({ connectionString: stack.database.url, max: 2 })
     closing.push(() => pool.end())
