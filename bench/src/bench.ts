@@ -12,6 +12,11 @@ interface Bench {
 
 /** One line for each: the function is loaded when it is asked for. */
 const BENCHES: Readonly<Record<string, Bench>> = {
+  delivery: {
+    summary:
+      'deliveries against a bare undici loop, receipt to arrival, claims with a million waiting, about three minutes',
+    run: async (print) => (await import('./delivery.ts')).benchDelivery(print),
+  },
   ingest: {
     summary: 'durable ingest against a bare Node.js server, three interleaved rounds, about a minute',
     run: async (print) => (await import('./ingest.ts')).benchIngest(print),

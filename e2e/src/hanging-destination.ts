@@ -3,16 +3,13 @@
  * as fast as before. One real process stores, sends and keeps the receiver waiting; times are taken at the receiver, from
  * the moment in the event at which it was recorded.
  */
-import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { answersOk, startChild } from '../../local/src/child.ts'
-import { freePort } from '../../local/src/free-port.ts'
+import { startAuthUnderFault } from './auth-process.ts'
 import type { FaultResult, Print } from './faults.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
-import { newEncryptionKey, seedSubscription } from './seed.ts'
+import { seedSubscription } from './seed.ts'
 
 export interface Hanging {
   readonly databaseUrl: string
@@ -58,10 +55,10 @@ export async function hangingDestination(fault: Hanging, print: Print): Promise<
     print(`${held ? 'ok' : 'PROBLEM'}: ${sentence}`)
   }
   const receiver = await openReceiver()
-  const auth = await startAuth(fault, receiver.port)
+  const auth = await startAuthUnderFault({ ...fault, receiverPort: receiver.port })
   try {
-    for (let n = 0; n < fault.destinations; n += 1) await auth.addDestination(receiver.port, n)
-    const seeded = await seedSubscription(fault.databaseUrl, auth.encryptionKey)
+    for (let n = 0; n < fault.destinations; n += 1) await auth.addDestination(n)
+    const seeded = await seedSubscription(fault.databaseUrl, auth.secrets.encryptionKey)
     let sent = 0
     let refused = 0
     /** @returns what arrived of the events sent in so many seconds */
@@ -171,61 +168,5 @@ async function openReceiver() {
         server.close(() => resolve())
         server.closeAllConnections()
       }),
-  }
-}
-
-async function startAuth(fault: Hanging, receiverPort: number) {
-  const [publicPort, internalPort] = [await freePort(), await freePort()]
-  const serviceSecret = randomBytes(32).toString('base64url')
-  const encryptionKey = newEncryptionKey()
-  const internal = `http://127.0.0.1:${internalPort}`
-  const child = await startChild({
-    name: 'Auth',
-    main: 'auth/src/main.ts',
-    environment: {
-      AUTH_MODE: 'local',
-      AUTH_PORT: String(publicPort),
-      AUTH_INTERNAL_PORT: String(internalPort),
-      DATABASE_URL: fault.databaseUrl,
-      SERVICE_SECRET: serviceSecret,
-      ENCRYPTION_KEY: encryptionKey,
-      WEBHOOK_BASE_URL: 'http://127.0.0.1:8000',
-      CONSOLE_BASE_URL: 'http://localhost:3000',
-      MICROSOFT_CLIENT_ID: 'client',
-      MICROSOFT_CLIENT_SECRET: 'secret',
-      MICROSOFT_LOGIN_URL: 'http://127.0.0.1:9',
-      MICROSOFT_GRAPH_URL: 'http://127.0.0.1:9',
-      EGRESS_ALLOW: `127.0.0.1:${receiverPort}/hook`,
-    },
-    logFile: join(fault.directory, 'auth.log'),
-    logs: 'errors',
-    isReady: () => answersOk(`${internal}/ready`),
-    readyWithinMs: 60_000,
-    drainMs: 20_000,
-  })
-  const post = async (path: string, body: unknown, session?: string) => {
-    const answer = await fetch(`${internal}${path}`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'x-service-token': serviceSecret,
-        ...(session === undefined ? {} : { 'x-session-token': session }),
-      },
-      body: JSON.stringify(body),
-    })
-    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
-    return (await answer.json()) as Record<string, string>
-  }
-  const link = await post('/internal/signin-links', { email: 'admin@example.com', role: 'admin' })
-  const session = (await post('/internal/sessions', { signin_token: link.token })).session_token
-  return {
-    encryptionKey,
-    webhooks: `http://127.0.0.1:${publicPort}`,
-    addDestination: async (port: number, n: number) => {
-      const url = `http://127.0.0.1:${port}/hook/${n}`
-      const { id } = await post('/internal/destinations', { name: `number ${n}`, url }, session)
-      await post('/internal/rules', { name: 'mail', destination_id: id, types: ['mail.*'] }, session)
-    },
-    stop: () => child.stop(),
   }
 }

@@ -79,8 +79,9 @@ async function settle<In, Out>(
       throw Object.assign(new Error('a group was not answered item by item'), { code: 'wrong_group' })
     for (const [i, one] of group.entries()) one.resolve(results[i] as Out)
   } catch (error) {
-    // data errors are of one item; a database that is away is away for all
-    if (group.length > 1 && sqlState(error)?.startsWith('22') === true)
+    // data errors are of one item, and one that waits for nobody else ends in no deadlock; a database that is away is
+    // away for all
+    if (group.length > 1 && /^(22|40P01)/.test(sqlState(error) ?? ''))
       for (const one of group) await settle(run, [one])
     else for (const one of group) one.reject(error)
   }

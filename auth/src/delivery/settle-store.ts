@@ -1,6 +1,7 @@
 /**
  * Settling: one statement writes the attempt and moves the delivery to its new state, only while the lease is still the
  * settler's own. A stale lease changes nothing and says so. Finished deliveries leave the hot table in that statement.
+ * Those that came through are settled together: `delivered-store.ts`.
  */
 import type { Db, Sql, Transaction } from '../db/sql.ts'
 import { sql, sqlState } from '../db/sql.ts'
@@ -25,23 +26,7 @@ export type DeathReason = 'exhausted' | 'rejected' | 'poison'
 
 type Settled = Promise<boolean>
 
-/** @returns false when the lease was no longer ours: the result is dropped */
-export function settleDelivered(db: Db, row: DeliveryRow, attempt: Attempt): Settled {
-  return settle(
-    db,
-    attempt.startedAt,
-    sql`
-    with settled as (
-      delete from auth.deliveries where id = ${row.id} and lease_id = ${row.lease_id}::uuid returning *
-    ), tried as (${insertAttempt(attempt, 'delivered', sql`attempts + 1`)})
-    insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, attempts, created_at, finished_at)
-    select id, event_id, event_recorded_at, destination_id, rule_id, 'delivered', attempts + 1, created_at, auth.clock()
-      from settled
-    returning id`,
-  )
-}
-
-/** @param delayMs from now, by the database's clock */
+/** @param delayMs from now, by the database's clock @returns false when the lease was no longer ours: the result is dropped */
 export function settleDueAgain(db: Db, row: DeliveryRow, attempt: Attempt, delayMs: number): Settled {
   return settle(
     db,
@@ -53,7 +38,7 @@ export function settleDueAgain(db: Db, row: DeliveryRow, attempt: Attempt, delay
              lease_until = null, lease_id = null, claims = 0, attempts = attempts + 1
        where id = ${row.id} and lease_id = ${row.lease_id}::uuid
       returning *
-    ), tried as (${insertAttempt(attempt, 'failed', sql`attempts`)})
+    ), tried as (${insertAttempt(attempt)})
     select id from settled`,
   )
 }
@@ -75,7 +60,7 @@ export function settleDead(
              lease_until = null, lease_id = null, claims = 0, attempts = attempts + 1
        where id = ${row.id} and lease_id = ${row.lease_id}::uuid
       returning *
-    ), tried as (${insertAttempt(attempt, 'failed', sql`attempts`)})
+    ), tried as (${insertAttempt(attempt)})
     select id from settled`,
   )
 }
@@ -120,8 +105,10 @@ export function settleUnsent(
  */
 export async function cancelDeliveriesOf(db: Db, destinationId: string): Promise<number> {
   const rows = await db.rows(sql`
-    with gone as (
-      delete from auth.deliveries where destination_id = ${destinationId} returning *
+    with held as materialized (
+      select id from auth.deliveries where destination_id = ${destinationId} order by id for update
+    ), gone as (
+      delete from auth.deliveries where id in (select id from held) returning *
     )
     insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at, finished_at)
     select id, event_id, event_recorded_at, destination_id, rule_id, 'cancelled', 'destination_deleted', attempts, created_at, auth.clock()
@@ -137,12 +124,12 @@ export async function ensureToday(db: Db): Promise<void> {
       from unnest(array['attempts', 'delivery_outcomes']) parent`)
 }
 
-function insertAttempt(attempt: Attempt, outcome: 'delivered' | 'failed', number: Sql): Sql {
+function insertAttempt(attempt: Attempt): Sql {
   const { phases, responseHeaders, responseBody } = attempt
   return sql`
       insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error,
                                  phases, response_headers, response_body)
-      select id, event_id, destination_id, ${number}, ${attempt.startedAt}, ${attempt.durationMs}, ${outcome}, ${attempt.status}::int, ${attempt.error},
+      select id, event_id, destination_id, attempts, ${attempt.startedAt}, ${attempt.durationMs}, 'failed', ${attempt.status}::int, ${attempt.error},
              ${phases === undefined ? null : JSON.stringify(phases)}::jsonb,
              ${responseHeaders === undefined ? null : Buffer.from(JSON.stringify(responseHeaders))}::bytea, ${responseBody ?? null}::bytea
         from settled`

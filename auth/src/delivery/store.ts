@@ -3,6 +3,7 @@
  * the first, or it would count leases as they were before another process took its share. Settling is in
  * `settle-store.ts`. Correct under any number of processes: all of them take a destination's lock before its rows.
  */
+import { textArray, timestampArray } from '../db/binary-array.ts'
 import type { Database, Db, Transaction } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import { attemptColumns, type SealedForAttempt } from './destination-store.ts'
@@ -152,12 +153,29 @@ export interface Sending extends SealedForAttempt {
   readonly about_destination: boolean
 }
 
-/** What one attempt needs, read anew each time: a changed URL counts from the next attempt on. */
-export function loadSending(db: Db, row: DeliveryRow): Promise<Sending | undefined> {
-  return db.one<Sending>(sql`
-    select e.data, d.name, d.deleted_at is not null as deleted, ${attemptColumns},
+/**
+ * What each attempt needs, read anew each time: a changed URL counts from the next attempt on. One row after the other
+ * is looked up by its keys, whatever the planner thinks of the size of the tables.
+ * @returns in the order of the rows; undefined where the destination's row is gone
+ */
+export async function loadSendings(
+  db: Db,
+  rows: readonly DeliveryRow[],
+): Promise<readonly (Sending | undefined)[]> {
+  const found = await db.rows<Sending & { n: number }>(
+    sql`
+    select r.n::int, e.data, d.name, d.deleted_at is not null as deleted, ${attemptColumns},
            d.breaker = 'open' or d.failing_since is not null as unwell, coalesce(e.type like '%.destination.v1.%', false) as about_destination
-      from auth.destinations d
-      left join auth.events e on e.recorded_at = ${row.event_recorded_at} and e.id = ${row.event_id}
-     where d.id = ${row.destination_id}`)
+      from unnest(${textArray(rows.map((row) => row.event_id))}::text[], ${timestampArray(rows.map((row) => row.event_recorded_at))}::timestamptz[],
+                  ${textArray(rows.map((row) => row.destination_id))}::text[]) with ordinality r (event_id, recorded_at, destination_id, n)
+      join auth.destinations d on d.id = r.destination_id
+      left join lateral (select data, type from auth.events where recorded_at = r.recorded_at and id = r.event_id limit 1) e on true`,
+    'load-sendings',
+  )
+  const sendings: (Sending | undefined)[] = rows.map(() => undefined)
+  for (const { n, ...sending } of found) sendings[n - 1] = sending
+  return sendings
 }
+
+export const loadSending = async (db: Db, row: DeliveryRow): Promise<Sending | undefined> =>
+  (await loadSendings(db, [row]))[0]

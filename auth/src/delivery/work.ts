@@ -3,6 +3,7 @@
  * the new state, and lets the destination's health be judged. It never settles what it cut off itself.
  */
 import type { Database } from '../db/sql.ts'
+import { openTogether, type Together } from '../db/together.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
@@ -10,10 +11,11 @@ import { extendLease, releaseLease } from '../work/due.ts'
 import type { WorkKind } from '../work/work.ts'
 import { type AttemptNeeds, type AttemptResult, attemptDelivery } from './attempt.ts'
 import { bury, buryPoison } from './death.ts'
+import { type Delivered, settleDelivered } from './delivered-store.ts'
 import { type Health, openHealth } from './health.ts'
 import { nextTry, retryAfterMs } from './schedule.ts'
-import { settleDelivered, settleDueAgain, settleUnsent } from './settle-store.ts'
-import { claimDueDeliveries, type DeliveryRow, loadSending, type Sending } from './store.ts'
+import { settleDueAgain, settleUnsent } from './settle-store.ts'
+import { claimDueDeliveries, type DeliveryRow, loadSendings, type Sending } from './store.ts'
 
 export interface DeliveryWorkNeeds extends AttemptNeeds {
   /** The worker's pool: the claim takes a transaction. */
@@ -27,6 +29,10 @@ export interface DeliveryWorkNeeds extends AttemptNeeds {
 
 export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
   const health = openHealth(needs)
+  const shared: Shared = {
+    load: openTogether((rows) => loadSendings(needs.db, rows), SHARED),
+    settle: openTogether((group) => settleDelivered(needs.db, group), SHARED),
+  }
   return {
     name: 'deliveries',
     leaseSeconds: 45,
@@ -35,18 +41,26 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
     claim: (_db, lease) => claimDueDeliveries(needs.db, lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.deliveries', row, seconds),
     release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),
-    run: (row, signal) => deliver(needs, health, row, signal),
+    run: (row, signal) => deliver(needs, shared, health, row, signal),
     poison: (_db, row) => buryPoison(needs, row),
   }
 }
 
+/** Statements that rows of this process share: what is claimed together is read together, what ends together settled so. */
+interface Shared {
+  readonly load: Together<DeliveryRow, Sending | undefined>
+  readonly settle: Together<Delivered, boolean>
+}
+const SHARED = { most: 100, atOnce: 2 }
+
 async function deliver(
   needs: DeliveryWorkNeeds,
+  shared: Shared,
   health: Health,
   row: DeliveryRow,
   signal: AbortSignal,
 ): Promise<void> {
-  const sending = await loadSending(needs.db, row)
+  const sending = await shared.load.add(row)
   if (sending === undefined || sending.deleted) {
     await settleUnsent(needs.db, row, 'cancelled', 'destination_deleted')
     return
@@ -59,11 +73,12 @@ async function deliver(
   // Cut off by us: the row comes again by its lease. An answer that did arrive is settled; fencing judges a lost lease.
   if (result.attempt.error === 'aborted') return
   needs.metrics.attemptSeconds(result.attempt.durationMs / 1000)
-  await settle(needs, health, row, sending, result)
+  await settle(needs, shared, health, row, sending, result)
 }
 
 async function settle(
   needs: DeliveryWorkNeeds,
+  shared: Shared,
   health: Health,
   row: DeliveryRow,
   sending: Sending,
@@ -79,7 +94,7 @@ async function settle(
     duration_ms: Math.round(attempt.durationMs),
   }
   if (delivered) {
-    if (!(await settleDelivered(needs.db, row, attempt))) return
+    if (!(await shared.settle.add({ row, attempt }))) return
     needs.metrics.deliveries(row.destination_id, 'delivered')
     needs.log.info(fields, 'delivered')
     await health.delivered(row.destination_id, sending.unwell)

@@ -2,15 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openPool, type Pool } from '../../src/db/pool.ts'
 import { type Database, sql } from '../../src/db/sql.ts'
-import {
-  settleDelivered,
-  settleDueAgain,
-  settlePoison,
-  settleUnsent,
-} from '../../src/delivery/settle-store.ts'
+import { settleDueAgain, settlePoison, settleUnsent } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries, type DeliveryRow } from '../../src/delivery/store.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
-import { addBacklog, addDelivery, addDestination, addEvent, capturedLog } from './world.ts'
+import { addBacklog, addDelivery, addDestination, addEvent, capturedLog, deliveredOne } from './world.ts'
 
 let t: TestDatabase
 let other: Pool
@@ -99,7 +94,7 @@ describe('the claim', () => {
     expect(await claim()).toEqual([])
     const [first, second] = rows
     if (first === undefined || second === undefined) throw new Error('no rows')
-    await settleDelivered(t.db, first, attempt())
+    await deliveredOne(t.db, first, attempt())
     await settleDueAgain(t.db, second, attempt(), 60_000)
     expect(await claim()).toHaveLength(2)
     expect(await claim()).toEqual([])
@@ -255,7 +250,7 @@ describe('settling', () => {
     const here = await addDestination(t.db)
     const event = await addEvent(t.db)
     const id = await addDelivery(t.db, here, event)
-    expect(await settleDelivered(t.db, only(await claim()), attempt())).toBe(true)
+    expect(await deliveredOne(t.db, only(await claim()), attempt())).toBe(true)
     expect(await t.db.rows(sql`select 1 from auth.deliveries`)).toEqual([])
     expect(only(await t.db.rows(sql`select * from auth.delivery_outcomes`))).toMatchObject({
       id,
@@ -282,14 +277,14 @@ describe('settling', () => {
     await passLeases()
     const fresh = only(await claim())
     expect(fresh).toMatchObject({ id: stale.id, claims: 2 })
-    expect(await settleDelivered(t.db, stale, attempt())).toBe(false)
+    expect(await deliveredOne(t.db, stale, attempt())).toBe(false)
     expect(await settleDueAgain(t.db, stale, attempt(), 1_000)).toBe(false)
     expect(await t.db.transaction((tx) => settlePoison(tx, stale))).toBe(false)
     expect(await settleUnsent(t.db, stale, 'cancelled', 'destination_deleted')).toBe(false)
     expect(await t.db.rows(sql`select 1 from auth.attempts`)).toEqual([])
     expect(await t.db.rows(sql`select 1 from auth.delivery_outcomes`)).toEqual([])
-    expect(await settleDelivered(t.db, fresh, attempt())).toBe(true)
-    expect(await settleDelivered(t.db, fresh, attempt())).toBe(false)
+    expect(await deliveredOne(t.db, fresh, attempt())).toBe(true)
+    expect(await deliveredOne(t.db, fresh, attempt())).toBe(false)
     expect(await t.db.rows(sql`select 1 from auth.attempts`)).toHaveLength(1)
   })
 
@@ -323,7 +318,7 @@ describe('settling', () => {
       const [one, two] = await claim()
       if (one === undefined || two === undefined) throw new Error('no rows')
       const later = { ...attempt(), startedAt: new Date(Date.now() + days + 86_400_000) }
-      expect(await settleDelivered(t.db, one, later)).toBe(true)
+      expect(await deliveredOne(t.db, one, later)).toBe(true)
       expect(await settleDueAgain(t.db, two, { ...later, startedAt: new Date(0) }, 1_000)).toBe(true)
     } finally {
       await t.db.rows(sql`update auth.clock_offset set offset_ms = 0`)

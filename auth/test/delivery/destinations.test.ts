@@ -3,7 +3,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { type Destinations, destinationContext, openDestinations } from '../../src/delivery/destinations.ts'
 import { openEgress } from '../../src/delivery/egress.ts'
-import { settleDelivered } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { insertRecording } from '../../src/ledger/store.ts'
 import { newId } from '../../src/platform/ids.ts'
@@ -11,7 +10,7 @@ import { openRuleBook } from '../../src/routing/rule-book.ts'
 import { openRules, type Rules } from '../../src/routing/rules.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 import { SPECIAL_ADDRESSES } from './special-addresses.ts'
-import { addDelivery, addEvent, vault } from './world.ts'
+import { addDelivery, addEvent, deliveredOne, vault } from './world.ts'
 
 let t: TestDatabase
 let destinations: Destinations
@@ -179,7 +178,7 @@ describe('a destination', () => {
     if (row === undefined) throw new Error('nothing claimed')
     await destinations.remove('user:1', made.id)
     const attempt = { startedAt: new Date(), durationMs: 1, status: 200, error: null }
-    expect(await settleDelivered(t.db, row, attempt)).toBe(false)
+    expect(await deliveredOne(t.db, row, attempt)).toBe(false)
     expect(await t.db.rows(sql`select state from auth.delivery_outcomes`)).toEqual([{ state: 'cancelled' }])
   })
 })

@@ -3,11 +3,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { cursorOf, readCursor } from '../../src/delivery/cursor.ts'
 import { type History, openHistory } from '../../src/delivery/history-store.ts'
-import { settleDead, settleDelivered, settleDueAgain } from '../../src/delivery/settle-store.ts'
+import { settleDead, settleDueAgain } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
-import { addDelivery, addDestination, addEvent } from './world.ts'
+import { addDelivery, addDestination, addEvent, deliveredOne } from './world.ts'
 
 let t: TestDatabase
 let history: History
@@ -65,7 +65,7 @@ describe('the history', () => {
     const id = await addDelivery(t.db, here, await addEvent(t.db, { ownerId: '3' }))
     const [row] = await claimDueDeliveries(t.db, { id: randomUUID(), seconds: 30, limit: 1 })
     if (row === undefined) throw new Error('nothing claimed')
-    await settleDelivered(t.db, row, { startedAt: new Date(), durationMs: 1, status: 200, error: null })
+    await deliveredOne(t.db, row, { startedAt: new Date(), durationMs: 1, status: 200, error: null })
     expect(await history.delivery(alice, id)).toBeUndefined()
     expect((await history.delivery(bob, id))?.state).toBe('delivered')
   })
@@ -142,7 +142,7 @@ describe('the history', () => {
     const ok = { startedAt, durationMs: 4.5, status: 200, error: null }
     const failed = { startedAt, durationMs: 9, status: 503, error: 'status_503' }
     for (const row of await claimDueDeliveries(t.db, { id: randomUUID(), seconds: 30, limit: 10 })) {
-      if (row.destination_id === good) await settleDelivered(t.db, row, ok)
+      if (row.destination_id === good) await deliveredOne(t.db, row, ok)
       else if (row.destination_id === bad)
         await t.db.transaction((tx) => settleDead(tx, row, failed, 'exhausted'))
       else await settleDueAgain(t.db, row, failed, 60_000)

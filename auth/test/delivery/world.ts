@@ -3,8 +3,11 @@ import { randomBytes } from 'node:crypto'
 import type { Secret } from '@flovify/providers'
 import type { Db } from '../../src/db/sql.ts'
 import { sql } from '../../src/db/sql.ts'
+import { settleDelivered } from '../../src/delivery/delivered-store.ts'
 import { destinationContext } from '../../src/delivery/destinations.ts'
+import type { Attempt } from '../../src/delivery/settle-store.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
+import type { DeliveryRow } from '../../src/delivery/store.ts'
 import { type Ledger, openLedger } from '../../src/ledger/ledger.ts'
 import { type OffsetClock, systemClock } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
@@ -106,4 +109,9 @@ export async function addBacklog(db: Db, destinationId: string, count: number): 
     select 'dlv_' || replace(gen_random_uuid()::text, '-', ''), ${event.id}, ${event.at}, ${destinationId}, 'rul_test',
            auth.clock() - make_interval(secs => ${count} - n), auth.clock()
       from generate_series(1, ${count}::int) n`)
+}
+
+/** A delivery that came through, settled alone. */
+export async function deliveredOne(db: Db, row: DeliveryRow, attempt: Attempt): Promise<boolean> {
+  return (await settleDelivered(db, [{ row, attempt }]))[0] === true
 }
