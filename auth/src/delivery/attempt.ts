@@ -5,7 +5,7 @@
  */
 import { type Clock, monotonicMs } from '../platform/clock.ts'
 import type { Vault } from '../vault/vault.ts'
-import { type DestinationForAttempt, openForAttempt } from './destination-attempt.ts'
+import type { DestinationForAttempt, OpenForAttempt } from './destination-attempt.ts'
 import type { Egress, EgressAnswer } from './egress.ts'
 import { redactBody, redactHeaders } from './redact.ts'
 import type { Attempt } from './settle-store.ts'
@@ -32,9 +32,10 @@ export interface AttemptResult {
   readonly stepsMs: readonly number[] | undefined
 }
 
-/** @param body the event's bytes */
+/** @param open opens the destination's row @param body the event's bytes */
 export async function attemptDelivery(
   needs: AttemptNeeds,
+  open: OpenForAttempt,
   row: DeliveryRow,
   sending: Sending,
   body: Buffer,
@@ -42,7 +43,7 @@ export async function attemptDelivery(
 ): Promise<AttemptResult> {
   const startedAt = needs.clock.now()
   const began = monotonicMs()
-  const destination = openOrUndefined(needs.vault, row.destination_id, sending)
+  const destination = openOrUndefined(open, row.destination_id, sending)
   // A key that is missing today may be configured tomorrow: it costs a try of the schedule, not the delivery.
   if (destination === undefined)
     return {
@@ -115,9 +116,12 @@ function judge(
   }
 }
 
-function openOrUndefined(...given: Parameters<typeof openForAttempt>): DestinationForAttempt | undefined {
+function openOrUndefined(
+  open: OpenForAttempt,
+  ...given: Parameters<OpenForAttempt>
+): DestinationForAttempt | undefined {
   try {
-    return openForAttempt(...given)
+    return open(...given)
   } catch {
     return undefined
   }

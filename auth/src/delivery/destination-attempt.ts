@@ -1,6 +1,7 @@
 /**
  * What one attempt needs of its destination, opened: where to, with which headers, signed by which secrets, and what to
- * take out of the answer. Read anew for each attempt, so a change counts from the next one on. It keeps nothing.
+ * take out of the answer. The row is read anew for each attempt, so a change counts from the next one on; what the same
+ * sealed row opens to is kept for seconds, because opening costs more than sending.
  */
 import { Secret } from '@flovify/providers'
 import type { KeyContext, Vault } from '../vault/vault.ts'
@@ -48,4 +49,38 @@ export function openForAttempt(vault: Vault, id: string, row: SealedForAttempt):
     ca: row.ca ?? undefined,
     redact: redactor([...secrets, ...Object.values(headers).map((value) => new Secret(value))]),
   }
+}
+
+export type OpenForAttempt = (id: string, row: SealedForAttempt) => DestinationForAttempt
+
+const KEPT_MS = 5_000
+const KEPT = 256
+
+/** Opens a row that is sealed as it was seconds ago without asking the vault again. A failure is never kept. */
+export function openRemembered(vault: Vault, monotonicMs: () => number): OpenForAttempt {
+  const kept = new Map<string, { row: SealedForAttempt; opened: DestinationForAttempt; until: number }>()
+  return (id, row) => {
+    const known = kept.get(id)
+    if (known !== undefined && known.until > monotonicMs() && isSame(known.row, row)) return known.opened
+    const opened = openForAttempt(vault, id, row)
+    if (kept.size >= KEPT) kept.clear()
+    kept.set(id, { row, opened, until: monotonicMs() + KEPT_MS })
+    return opened
+  }
+}
+
+function isSame(a: SealedForAttempt, b: SealedForAttempt): boolean {
+  return (
+    a.secret === b.secret &&
+    a.previous_secret === b.previous_secret &&
+    a.data_key === b.data_key &&
+    a.headers === b.headers &&
+    a.url === b.url &&
+    a.timeout_ms === b.timeout_ms &&
+    a.ca === b.ca &&
+    String(a.retry_schedule) === String(b.retry_schedule) &&
+    String(a.retry_statuses) === String(b.retry_statuses) &&
+    (a.retry_schedule === null) === (b.retry_schedule === null) &&
+    (a.retry_statuses === null) === (b.retry_statuses === null)
+  )
 }

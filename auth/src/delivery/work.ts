@@ -5,6 +5,7 @@
 import type { Database } from '../db/sql.ts'
 import { openTogether, type Together } from '../db/together.ts'
 import type { Ledger } from '../ledger/ledger.ts'
+import { monotonicMs } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { extendLease, releaseLease } from '../work/due.ts'
@@ -12,6 +13,7 @@ import type { WorkKind } from '../work/work.ts'
 import { type AttemptNeeds, type AttemptResult, attemptDelivery } from './attempt.ts'
 import { bury, buryPoison } from './death.ts'
 import { type Delivered, settleDelivered } from './delivered-store.ts'
+import { type OpenForAttempt, openRemembered } from './destination-attempt.ts'
 import { type Health, openHealth } from './health.ts'
 import { nextTry, retryAfterMs } from './schedule.ts'
 import { settleDueAgain, settleUnsent } from './settle-store.ts'
@@ -30,6 +32,7 @@ export interface DeliveryWorkNeeds extends AttemptNeeds {
 export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
   const health = openHealth(needs)
   const shared: Shared = {
+    open: openRemembered(needs.vault, monotonicMs),
     load: openTogether((rows) => loadSendings(needs.db, rows), SHARED),
     settle: openTogether((group) => settleDelivered(needs.db, group), SHARED),
   }
@@ -48,6 +51,7 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
 
 /** Statements that rows of this process share: what is claimed together is read together, what ends together settled so. */
 interface Shared {
+  readonly open: OpenForAttempt
   readonly load: Together<DeliveryRow, Sending | undefined>
   readonly settle: Together<Delivered, boolean>
 }
@@ -69,7 +73,7 @@ async function deliver(
     await settleUnsent(needs.db, row, 'expired', 'event_gone')
     return
   }
-  const result = await attemptDelivery(needs, row, sending, sending.data, signal)
+  const result = await attemptDelivery(needs, shared.open, row, sending, sending.data, signal)
   // Cut off by us: the row comes again by its lease. An answer that did arrive is settled; fencing judges a lost lease.
   if (result.attempt.error === 'aborted') return
   needs.metrics.attemptSeconds(result.attempt.durationMs / 1000)
