@@ -13,6 +13,8 @@ export interface AuthOptions {
   readonly directory: string
   readonly receiverPort: number
   readonly role?: 'all' | 'door' | 'work'
+  /** Where destinations may be; `/hook` unless given. */
+  readonly receiverPath?: string
   /** Of the first process, when there are several. */
   readonly secrets?: AuthSecrets
   /** Tells the log files of several apart. */
@@ -61,7 +63,7 @@ export async function startAuthUnderFault(options: AuthOptions): Promise<AuthUnd
       MICROSOFT_CLIENT_SECRET: 'secret',
       MICROSOFT_LOGIN_URL: 'http://127.0.0.1:9',
       MICROSOFT_GRAPH_URL: 'http://127.0.0.1:9',
-      EGRESS_ALLOW: `127.0.0.1:${options.receiverPort}/hook`,
+      EGRESS_ALLOW: `127.0.0.1:${options.receiverPort}${options.receiverPath ?? '/hook'}`,
     },
     logFile: join(options.directory, `${options.name ?? 'auth'}.log`),
     logs: 'errors',

@@ -36,6 +36,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'the same with the provider down for two simulated hours, about eight minutes',
     run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
   },
+  restarts: {
+    summary: '20 rolling restarts of two processes under load, about three minutes',
+    run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),
+  },
   'hanging-destination': {
     summary: 'one destination of 50 never answers for ten minutes, the others’ times, about fourteen minutes',
     run: async (print) => (await import('./hanging-destination.ts')).hangAtSize(print),

@@ -1,6 +1,6 @@
 /** Begins and ends listening: a taken port is an error, and an end waits for answers under way, within a grace. */
 import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, Server as NetServer } from 'node:net'
 
 export function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -12,16 +12,28 @@ export function listen(server: Server, host: string, port: number): Promise<void
   })
 }
 
-/** Answers under way are finished; idle connections are closed at once; what is left after the grace is cut. */
+/** For so long after the last new connection the kept ones are still served, and told to close with their next answer. */
+const LINGER_MS = 500
+
+/**
+ * Takes no new connection; answers under way are finished. A sender that is just about to use a kept connection would
+ * find it reset, and many do not repeat a POST: kept ones are served a moment longer, each answer saying that it was the
+ * last. Then idle ones are closed, and what is left after the grace is cut.
+ */
 export function closeDoor(server: Server, graceMs: number): Promise<void> {
   if (!server.listening) return Promise.resolve()
   return new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs)
-    server.close(() => {
+    // what an HTTP server adds to this is closing the idle connections at once
+    const idle = setTimeout(() => server.close(() => {}), Math.min(LINGER_MS, graceMs))
+    server.prependListener('request', (_request, response) => response.setHeader('connection', 'close'))
+    NetServer.prototype.close.call(server, () => {
       clearTimeout(cut)
+      clearTimeout(idle)
+      // ends its own timers too; it does not listen any more, which it would take for an error
+      server.close(() => {})
       resolve()
     })
-    server.closeIdleConnections()
   })
 }
 

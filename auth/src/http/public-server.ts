@@ -78,7 +78,7 @@ export function buildPublicServer(doors: PublicDoors): Server {
         .finally(() => {
           inFlight -= 1
           // while draining: a connection that has got its answer would otherwise hold the end up until it is cut
-          if (!server.listening) setImmediate(() => server.closeIdleConnections())
+          if (!server.listening) request.socket.end()
         })
     },
   )
