@@ -36,6 +36,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'the same with the provider down for two simulated hours, about eight minutes',
     run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
   },
+  receivers: {
+    summary:
+      'receivers that are down, flaky, throttled, slow and gone beside one that is well, about four minutes',
+    run: async (print) => (await import('./misbehaving.ts')).misbehaveAtSize(print),
+  },
   restarts: {
     summary: '20 rolling restarts of two processes under load, about three minutes',
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),
