@@ -36,6 +36,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'the same with the provider down for two simulated hours, about eight minutes',
     run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
   },
+  backlog: {
+    summary:
+      'a million deliveries waiting at 200 destinations, then a forgotten transaction, about six minutes',
+    run: async (print) => (await import('./backlog.ts')).backlogAtSize(print),
+  },
   receivers: {
     summary:
       'receivers that are down, flaky, throttled, slow and gone beside one that is well, about four minutes',
