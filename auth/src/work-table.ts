@@ -20,6 +20,7 @@ import { deleteOldSignals } from './connections/signal-store.ts'
 import { type SignalNeeds, signalWork } from './connections/signals.ts'
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
+import { deleteOldDeadRetries } from './delivery/dead-store.ts'
 import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
 import { dropEndedSecrets } from './delivery/destination-store.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
@@ -67,6 +68,12 @@ export function choreTable(
       run: async () => {
         await deleteOldSignals(db)
         await deleteOldConsents(db)
+      },
+    },
+    'sweep-dead-retries': {
+      everySeconds: HOUR,
+      run: async () => {
+        await deleteOldDeadRetries(db)
       },
     },
     'drop-old-days': { everySeconds: HOUR, run: needs.applyRetention },

@@ -12,6 +12,11 @@ interface Bench {
 
 /** One line for each: the function is loaded when it is asked for. */
 const BENCHES: Readonly<Record<string, Bench>> = {
+  deliveries: {
+    summary:
+      'pages of the list with ten thousand and with ten million finished deliveries, about ten minutes',
+    run: async (print) => (await import('./deliveries.ts')).benchDeliveries(print),
+  },
   delivery: {
     summary:
       'deliveries against a bare undici loop, receipt to arrival, claims with a million waiting, about three minutes',

@@ -123,3 +123,11 @@ export async function settleDeadRetry(db: Db, row: DueRow, seconds: number | nul
            lease_until = null, lease_id = null, claims = 0, attempts = attempts + 1
      where id = ${row.id} and lease_id = ${row.lease_id}::uuid`)
 }
+
+/** Finished ones are remembered for as long as a person could press the same button again. @returns how many went */
+export async function deleteOldDeadRetries(db: Db): Promise<number> {
+  const rows = await db.rows(
+    sql`delete from auth.dead_retries where due_at is null and created_at < auth.clock() - interval '30 days' returning 1`,
+  )
+  return rows.length
+}

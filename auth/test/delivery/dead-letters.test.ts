@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { type DeadLetters, openDeadLetters } from '../../src/delivery/dead-letters.ts'
+import { deleteOldDeadRetries } from '../../src/delivery/dead-store.ts'
 import { deadRetries } from '../../src/delivery/dead-work.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { newId } from '../../src/platform/ids.ts'
@@ -189,4 +190,18 @@ describe('the retry of all dead deliveries of a destination', () => {
     await work.run(row, new AbortController().signal)
     expect(await open(here)).toBe(0)
   })
+})
+
+test('a retry that is finished is forgotten after thirty days, one that runs is not', async () => {
+  const add = (id: string, days: number, running: boolean) =>
+    t.db.rows(sql`
+      insert into auth.dead_retries (id, destination_id, requested_by, idempotency_key, died_until, expected, created_at, due_at)
+      values (${id}, ${id}, 'user:1', 'key-1234', auth.clock(), 1, auth.clock() - make_interval(days => ${days}),
+              case when ${running}::boolean then auth.clock() end)`)
+  await add('old', 31, false)
+  await add('young', 29, false)
+  await add('running', 31, true)
+  expect(await deleteOldDeadRetries(t.db)).toBe(1)
+  const left = await t.db.rows<{ id: string }>(sql`select id from auth.dead_retries order by id`)
+  expect(left.map(({ id }) => id)).toEqual(['running', 'young'])
 })
