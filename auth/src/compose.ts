@@ -38,6 +38,7 @@ import { errorFields, type Log } from './platform/log.ts'
 import { openMetrics } from './platform/metrics.ts'
 import { openRuleBook } from './routing/rule-book.ts'
 import { openRules } from './routing/rules.ts'
+import { heedLifecycle } from './subscriptions/lifecycle.ts'
 import { openLookup } from './subscriptions/lookup.ts'
 import { stopAtProvider } from './subscriptions/stop.ts'
 import { openSubscriptions } from './subscriptions/subscriptions.ts'
@@ -144,6 +145,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
     },
     nudgeDeliveries: () => hints.nudge('deliveries'),
+    heedLifecycle: (facts) => heedLifecycle({ db: pools.work, nudge }, facts),
     storeSignals: (id, signals) => storeSignals({ db: pools.work, nudge }, id, signals),
     clock,
     metrics,

@@ -5,7 +5,7 @@
  *   auth.deliveries               delivery/work.ts             sends one event to one destination
  *   auth.dead_retries             delivery/dead-work.ts        releases dead deliveries that somebody retries
  *   auth.refreshes                connections/refresh-work.ts  refreshes tokens ahead of their expiry
- *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us
+ *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us, and go on with it
  *   auth.revocations              connections/revocation-work  ends a disconnected connection at its provider
  *   auth.account_signals          connections/signals.ts       acts on what a provider says about an account
  *   auth.erasures                 connections/erasure.ts       deletes everything of a user

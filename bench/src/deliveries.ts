@@ -87,7 +87,7 @@ export const benchDeliveries = (say: Say): Promise<object> =>
 const fill = (client: pg.Client, count: number) =>
   client.query(
     `insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, attempts, created_at, finished_at)
-     select 'dlv_' || gen_random_uuid(), 'evt_' || n, t, 'dst_' || translate(lpad((case when n % 10 < 9 then 0 else n / 10 % $2 end)::text, 26, '0'), '0189', 'abcd'), 'rul_bench',
+     select 'dlv_' || translate(left(replace(gen_random_uuid()::text, '-', ''), 26), '0189', 'ghij'), 'evt_' || n, t, 'dst_' || translate(lpad((case when n % 10 < 9 then 0 else n / 10 % $2 end)::text, 26, '0'), '0189', 'abcd'), 'rul_bench',
             case when n % 1000 = 0 then 'expired' else 'delivered' end, 1, t, t
        from generate_series(1, $1::int) n, lateral (select auth.clock() - interval '30 days' * random() as t) moment`,
     [count, DESTINATIONS],

@@ -222,6 +222,10 @@ const EVENT_NAMES: Readonly<Record<string, string>> = {
   'connection.v1.revoked': 'Account disconnected',
   'connection.v1.deleted': 'Connection deleted',
   'subscription.v1.created': 'Notifications set up',
+  'subscription.v1.renewed': 'Notifications prolonged',
+  'subscription.v1.renewal_failed': 'Notifications could not be prolonged',
+  'subscription.v1.expiring': 'Notifications are about to end',
+  'subscription.v1.expired': 'Notifications ended',
   'subscription.v1.removed': 'Notifications stopped by the provider',
   'subscription.v1.missed': 'Provider missed notifications',
 }

@@ -110,6 +110,10 @@ export interface ProviderSubscriptions {
   /** What should be subscribed for a connection with these scopes. Stable names: `mail`. */
   wanted(grantedScopes: readonly string[]): readonly WantedSubscription[]
   create(request: SubscriptionRequest): Promise<SubscriptionOutcome>
+  /** Puts the end of a live one off, for as long as the provider grants. */
+  renew(request: SubscriptionRenewal): Promise<RenewalOutcome>
+  /** Longest time between two renewals where the provider asks for one sooner than at half of the life. */
+  readonly renewWithinMs?: number
   /** Ends it at the provider; an unknown or expired one is success. */
   stop(
     request: SubscriptionStop,
@@ -130,6 +134,21 @@ export interface SubscriptionRequest {
   readonly channelSecret: Secret
   readonly signal: AbortSignal
 }
+
+export interface SubscriptionRenewal {
+  readonly resource: string
+  readonly providerSubscriptionId: string
+  readonly accessToken: Secret
+  /** What it granted last time: a provider that refuses more need not be asked for more again. */
+  readonly grantedLifeMs: number | undefined
+  readonly signal: AbortSignal
+}
+
+export type RenewalOutcome =
+  | { readonly kind: 'renewed'; readonly expiresAt: Date }
+  /** The provider does not know it any more: a new one has to be created. */
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'failed'; readonly failure: Failure }
 
 export interface SubscriptionStop {
   readonly resource: string

@@ -134,6 +134,7 @@ const acme: ProviderModule<AcmeSettings> = {
           kind: 'failed',
           failure: { class: 'our_configuration', code: 'no_subscriptions' },
         }),
+        renew: async () => ({ kind: 'gone' }),
         stop: async () => ({ kind: 'stopped' }),
       },
     }

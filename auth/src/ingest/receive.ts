@@ -5,10 +5,11 @@
  */
 import type { AccountSignal, Fact, Lookup, NotificationRequest, Provider, Verdict } from '@flovify/providers'
 import type { Db } from '../db/sql.ts'
-import type { Area, Ledger, NewEvent, NotificationToStore } from '../ledger/ledger.ts'
+import type { Ledger, NotificationToStore } from '../ledger/ledger.ts'
 import { type Clock, monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
+import { eventOf } from './event-of.ts'
 import { type Commit, openGroupCommit } from './group-commit.ts'
 
 export interface IngestNeeds {
@@ -19,6 +20,8 @@ export interface IngestNeeds {
   /** Told after the commit; may be lost. */
   readonly notified: (subscriptionIds: readonly string[]) => void
   readonly nudgeDeliveries: () => void
+  /** Writes down what has to be done about subscriptions that a provider says something of. */
+  readonly heedLifecycle: (facts: readonly Fact[]) => Promise<void>
   /** Resolves when they are committed. */
   readonly storeSignals: (providerId: string, signals: readonly AccountSignal[]) => Promise<void>
   readonly clock: Clock
@@ -135,7 +138,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
             notification,
             judgingMs < NEGLIGIBLE_MS ? undefined : Math.max(0, ANSWER_MS - judgingMs),
           )
-          return settled(needs, providerId, verdict.facts, commit, answer)
+          return await settled(needs, providerId, verdict.facts, commit, answer)
         }
         default:
           return verdict satisfies never
@@ -184,15 +187,16 @@ async function judge(
   }
 }
 
-function settled(
+async function settled(
   needs: IngestNeeds,
   providerId: string,
   facts: readonly Fact[],
   commit: Commit,
   answer: Answer,
-): Answer {
+): Promise<Answer> {
   switch (commit) {
     case 'stored': {
+      if (!(await heeded(needs, providerId, facts))) return RETRY_LATER
       for (const fact of facts) needs.metrics.events(providerId, fact.type)
       const subscriptions = facts.flatMap((fact) =>
         fact.subscriptionId === undefined ? [] : [fact.subscriptionId],
@@ -210,24 +214,20 @@ function settled(
   }
 }
 
-const AREAS: Readonly<Record<string, Area>> = {
-  mail: 'mail',
-  calendar: 'calendar',
-  files: 'files',
-  relay: 'relay',
-}
-
-function eventOf(provider: string, fact: Fact): NewEvent {
-  return {
-    type: fact.type,
-    area: AREAS[fact.type.slice(0, fact.type.indexOf('.'))] ?? 'lifecycle',
-    connectionId: fact.connectionId,
-    provider,
-    subject: fact.subject,
-    time: fact.time,
-    originType: fact.originType,
-    identity: fact.identity,
-    data: fact.data,
+/** What was said about a subscription itself has to be acted on: acknowledged only when that is written down. */
+async function heeded(needs: IngestNeeds, providerId: string, facts: readonly Fact[]): Promise<boolean> {
+  const said = facts.filter((fact) => fact.type.startsWith('subscription.v1.'))
+  if (said.length === 0) return true
+  try {
+    await needs.heedLifecycle(said)
+    return true
+  } catch (error) {
+    needs.log.error(
+      { provider: providerId, ...errorFields(error) },
+      'a lifecycle notification could not be heeded',
+    )
+    needs.metrics.overloads('unavailable')
+    return false
   }
 }
 

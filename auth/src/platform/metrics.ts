@@ -19,7 +19,7 @@ export interface Metrics {
   destinationChanges(change: 'failing' | 'recovered' | 'disabled'): void
   attemptSeconds(seconds: number): void
   groupSize(notifications: number): void
-  subscriptions(provider: string, outcome: 'created' | 'failed'): void
+  subscriptions(provider: string, outcome: 'created' | 'failed' | 'renewed' | 'lapsed'): void
   workErrors(kind: string): void
   serviceTokenFailures(): void
   /** @param outcome `2xx` … `5xx`, `failed` */

@@ -2,13 +2,15 @@
  * What follows a create call: active with its event, later again, or given up with a reason. Each is one transaction,
  * fenced by the lease; a result whose lease was lost is dropped. Never calls a provider.
  */
-import type { Failure, SubscriptionOutcome } from '@flovify/providers'
+import type { Failure, JsonObject, SubscriptionOutcome } from '@flovify/providers'
 import type { Database } from '../db/sql.ts'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { Ledger, NewEvent } from '../ledger/ledger.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { DueRow } from '../work/work.ts'
 import type { SubscriptionLookup } from './lookup.ts'
+import { renewInSeconds } from './renewal-schedule.ts'
+import { closeGaps, settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { activate, noteFailure, type SubscriptionToCreate, settle, settleUntil } from './store.ts'
 
@@ -22,38 +24,47 @@ export interface SettleNeeds {
   readonly log: Log
 }
 
+/** An event about a subscription, as rules can send it on. @param more members of its own */
+export function eventOf(type: string, subscription: SubscriptionToCreate, more: JsonObject): NewEvent {
+  return {
+    type,
+    area: 'lifecycle',
+    connectionId: subscription.connection_id,
+    ownerId: subscription.owner_id,
+    provider: subscription.provider,
+    subject: `subscriptions/${subscription.id}`,
+    data: {
+      connection: {
+        id: subscription.connection_id,
+        provider: subscription.provider,
+        account: subscription.account_label,
+      },
+      subscription: { id: subscription.id, kind: subscription.kind, resource: subscription.resource },
+      ...more,
+    },
+  }
+}
+
 export async function succeed(
   needs: SettleNeeds,
   due: DueRow,
   subscription: SubscriptionToCreate,
   created: Extract<SubscriptionOutcome, { kind: 'created' }>,
+  renewWithinMs: number | undefined,
 ): Promise<void> {
+  const lifeSeconds = (created.expiresAt.getTime() - subscription.now.getTime()) / 1_000
+  const inSeconds = renewInSeconds(lifeSeconds, renewWithinMs, needs.random())
   const settled = await needs.db.transaction(async (tx) => {
-    if (!(await settle(tx, due))) return false
+    if (!(await settleRenewal(tx, due, inSeconds, 'done'))) return false
     await activate(tx, {
       id: subscription.id,
       providerSubscriptionId: created.providerSubscriptionId,
       expiresAt: created.expiresAt,
       cursor: created.cursor ?? null,
     })
+    await closeGaps(tx, subscription.id)
     await needs.ledger.record(tx, [
-      {
-        type: 'subscription.v1.created',
-        area: 'lifecycle',
-        connectionId: subscription.connection_id,
-        ownerId: subscription.owner_id,
-        provider: subscription.provider,
-        subject: `subscriptions/${subscription.id}`,
-        data: {
-          connection: {
-            id: subscription.connection_id,
-            provider: subscription.provider,
-            account: subscription.account_label,
-          },
-          subscription: { id: subscription.id, kind: subscription.kind, resource: subscription.resource },
-          expiresAt: created.expiresAt.toISOString(),
-        },
-      },
+      eventOf('subscription.v1.created', subscription, { expiresAt: created.expiresAt.toISOString() }),
     ])
     return true
   })

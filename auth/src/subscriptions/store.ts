@@ -71,11 +71,22 @@ export interface SubscriptionToCreate {
   readonly state: string
   readonly account_label: string
   readonly attempts: number
+  readonly provider_subscription_id: string | null
+  readonly channel_key_id: string | null
+  readonly life_seconds: number | null
+  readonly renewal_failure_code: string | null
+  readonly expiring_told: boolean
+  /** Until it expires; 0 when that is over, or not known. */
+  readonly left_seconds: number
+  /** By the database's clock. */
+  readonly now: Date
 }
 
 export const findToCreate = (db: Db, due: DueRow) =>
   db.one<SubscriptionToCreate>(sql`
-    select s.id, s.connection_id, c.owner_id, s.provider, s.kind, s.resource, s.state, c.account_label, r.attempts
+    select s.id, s.connection_id, c.owner_id, s.provider, s.kind, s.resource, s.state, c.account_label, r.attempts,
+           s.provider_subscription_id, s.channel_key_id, s.life_seconds, s.renewal_failure_code, s.expiring_told,
+           greatest(0, coalesce(extract(epoch from s.expires_at - auth.clock()), 0))::float8 as left_seconds, auth.clock() as now
       from auth.subscription_renewals r
       join auth.subscriptions s on s.id = r.id
       join auth.oauth_tokens c on c.id = s.connection_id
@@ -105,7 +116,7 @@ export async function storeSecretHash(
   return stored.length === 1
 }
 
-/** Nothing more to do for now: no due time. Renewal will put its own here. @returns false: lease lost */
+/** Nothing more to do: no due time. @returns false: lease lost */
 export async function settle(tx: Db, due: DueRow): Promise<boolean> {
   const settled = await tx.rows(sql`
     update auth.subscription_renewals
@@ -130,7 +141,8 @@ export const activate = (
   tx.rows(sql`
     update auth.subscriptions
        set state = 'active', provider_subscription_id = ${row.providerSubscriptionId}, expires_at = ${row.expiresAt},
-           cursor = ${row.cursor}, failure_code = null, updated_at = auth.clock()
+           life_seconds = extract(epoch from ${row.expiresAt}::timestamptz - auth.clock())::float8, last_renewed_at = auth.clock(),
+           cursor = ${row.cursor}, failure_code = null, renewal_failure_code = null, expiring_told = false, updated_at = auth.clock()
      where id = ${row.id}`)
 
 /** Keeps what is known and says why it does not work yet. */

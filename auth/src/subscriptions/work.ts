@@ -1,7 +1,7 @@
 /**
  * Creates the subscriptions that connections want: one due row, one call. The channel secret's hash is stored before the
  * call, because the provider's handshake and even a first notification may arrive before its answer. The call runs
- * outside any transaction; settling is fenced by the lease. Renewal will be the same row at a later due time.
+ * outside any transaction; settling is fenced by the lease. Renewal is the same row at a later due time (`renew.ts`).
  *
  * After a crash between call and settling, the provider may hold a subscription that we have no answer of. Nothing can
  * be found there yet, so a repeated attempt makes a new one, always with a NEW secret: its hash replaces the earlier
@@ -15,6 +15,8 @@ import { errorFields } from '../platform/log.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
 import { claimDue, extendLease, releaseLease } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
+import { renew } from './renew.ts'
+import { settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { giveUp, type SettleNeeds, succeed, tryLater } from './settle.ts'
 import { findToCreate, type SubscriptionToCreate, settle, storeSecretHash } from './store.ts'
@@ -42,6 +44,7 @@ export interface RenewalNeeds extends SettleNeeds {
 export const CREATE_MS = 15_000
 const TABLE = 'auth.subscription_renewals'
 const TOKEN_SECONDS = 60
+const POISON_SECONDS = 3_600
 
 export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
   return {
@@ -55,7 +58,9 @@ export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
     run: (row, signal) => attend(needs, row, signal),
     poison: async (_db, row) => {
       const subscription = await findToCreate(needs.db, row)
-      if (subscription !== undefined)
+      // a live one stays: it is tried again before it expires
+      if (subscription?.state === 'active') await settleRenewal(needs.db, row, POISON_SECONDS, 'again')
+      else if (subscription !== undefined)
         await giveUp(needs, row, subscription, { class: 'permanent', code: 'poison' })
     },
   }
@@ -64,11 +69,13 @@ export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
 async function attend(needs: RenewalNeeds, due: DueRow, signal: AbortSignal): Promise<void> {
   const subscription = await findToCreate(needs.db, due)
   if (subscription === undefined) return
-  if (subscription.state !== 'wanted') {
+  if (subscription.state !== 'wanted' && subscription.state !== 'active') {
     await settle(needs.db, due)
     return
   }
   const provider = needs.provider(subscription.provider)
+  if (subscription.state === 'active' && provider !== undefined)
+    return attendLive(needs, due, subscription, provider, signal)
   if (provider === undefined)
     return giveUp(needs, due, subscription, { class: 'our_configuration', code: 'provider_off' })
   const token = await needs.accessToken(subscription.connection_id, TOKEN_SECONDS)
@@ -82,6 +89,26 @@ async function attend(needs: RenewalNeeds, due: DueRow, signal: AbortSignal): Pr
       code: token.kind === 'unusable' ? `connection_${token.status}` : 'connection_unknown',
     })
   await create(needs, due, subscription, provider, token.accessToken, signal)
+}
+
+/** What cannot be renewed now is told by its failure; what has expired is made anew even without a token. */
+async function attendLive(
+  needs: RenewalNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  provider: Provider,
+  signal: AbortSignal,
+): Promise<void> {
+  const read = await needs.accessToken(subscription.connection_id, TOKEN_SECONDS)
+  const none = (failureClass: 'transient' | 'needs_user', code: string) =>
+    ({ kind: 'none', failure: { class: failureClass, code } }) as const
+  const token =
+    read.kind === 'token'
+      ? read
+      : read.kind === 'expired'
+        ? none('transient', 'token_expired')
+        : none('needs_user', read.kind === 'unusable' ? `connection_${read.status}` : 'connection_unknown')
+  await renew({ ...needs, primaryKeyId: needs.channelKeys.keyId }, due, subscription, provider, token, signal)
 }
 
 async function create(
@@ -108,7 +135,8 @@ async function create(
   )
   // the lease is lost or the process ends: whoever has the row next decides
   if (signal.aborted && outcome.kind === 'failed') return
-  if (outcome.kind === 'created') return succeed(needs, due, subscription, outcome)
+  if (outcome.kind === 'created')
+    return succeed(needs, due, subscription, outcome, provider.subscriptions.renewWithinMs)
   const attempted = { ...subscription, attempts: subscription.attempts + 1 }
   if (judgeRetry(outcome.failure, attempted.attempts, 0).kind === 'again')
     return tryLater(needs, due, attempted, outcome.failure)

@@ -7,8 +7,10 @@ import type {
   GrantRevocation,
   Provider,
   RefreshOutcome,
+  RenewalOutcome,
   RevocationOutcome,
   SubscriptionOutcome,
+  SubscriptionRenewal,
   SubscriptionRequest,
   SubscriptionStop,
 } from '@flovify/providers'
@@ -39,6 +41,8 @@ export interface HandMadeProvider extends Provider {
   readonly urls: AuthorizationRequest[]
   readonly creates: SubscriptionRequest[]
   exchangeWith: (request: CodeExchange) => Promise<ExchangeOutcome>
+  readonly renewals: SubscriptionRenewal[]
+  renewWith: (request: SubscriptionRenewal) => Promise<RenewalOutcome>
   createWith: (request: SubscriptionRequest) => Promise<SubscriptionOutcome>
   endsWithGrant: boolean
   sharedByAccount: boolean
@@ -63,6 +67,8 @@ export function handMadeProvider(
     exchanges: [],
     urls: [],
     creates: [],
+    renewals: [],
+    renewWith: async () => ({ kind: 'renewed', expiresAt: new Date(Date.now() + 7 * 24 * 3600_000) }),
     endsWithGrant: false,
     sharedByAccount: false,
     revokeWith: undefined,
@@ -127,6 +133,10 @@ export function handMadeProvider(
       },
       get sharedByAccount() {
         return provider.sharedByAccount
+      },
+      renew(request) {
+        provider.renewals.push(request)
+        return provider.renewWith(request)
       },
       stop(request) {
         provider.stopped.push(request)
@@ -298,10 +308,12 @@ export async function openGround() {
       each.exchanged.length = 0
       each.exchanges.length = 0
       each.creates.length = 0
+      each.renewals.length = 0
       each.urls.length = 0
       const fresh = handMadeProvider(each.id, each.oauth.responseMode)
       each.exchangeWith = fresh.exchangeWith
       each.createWith = fresh.createWith
+      each.renewWith = fresh.renewWith
       each.stopWith = fresh.stopWith
       each.refreshWith = fresh.refreshWith
       each.revokeWith = undefined

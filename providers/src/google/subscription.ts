@@ -5,6 +5,7 @@
  */
 import { type HttpAnswer, jsonOf, send, transportFailure } from '../http-answer.ts'
 import type { Host, ProviderSubscriptions, SubscriptionOutcome } from '../provider.ts'
+import type { Secret } from '../secret.ts'
 import { textMember } from '../webhook/hostile-json.ts'
 import { classifyApiError } from './failure.ts'
 import type { GoogleSettings } from './settings.ts'
@@ -18,10 +19,27 @@ const GMAIL_SCOPES = new Set([
 ])
 const WATCH_ID = 'gmail-watch'
 const SHORTEST_MS = 10 * 60_000
-const LONGEST_MS = 8 * 24 * 3600_000
+const DAY_MS = 24 * 3600_000
+const LONGEST_MS = 8 * DAY_MS
 
 export function googleSubscriptions(settings: GoogleSettings, host: Host): ProviderSubscriptions {
   const mailbox = `${settings.gmailUrl}/gmail/v1/users/me`
+  /** Sets the mailbox's one watch, or puts its end off. */
+  async function watch(request: { accessToken: Secret; signal: AbortSignal }): Promise<SubscriptionOutcome> {
+    const outcome = await send(host, {
+      method: 'POST',
+      url: `${mailbox}/watch`,
+      headers: {
+        authorization: `Bearer ${request.accessToken.reveal()}`,
+        'content-type': 'application/json',
+      },
+      // No label filter: filtered watches still report unrelated changes and miss moves.
+      body: JSON.stringify({ topicName: settings.topic }),
+      signal: request.signal,
+    })
+    if (outcome.kind === 'failed') return { kind: 'failed', failure: transportFailure(outcome.code) }
+    return judge(host, outcome.answer)
+  }
   return {
     endsWithGrant: true,
     // a watch belongs to mailbox and project
@@ -31,20 +49,12 @@ export function googleSubscriptions(settings: GoogleSettings, host: Host): Provi
         ? [{ kind: 'mail', resource: 'gmail' }]
         : [],
 
-    async create(request) {
-      const outcome = await send(host, {
-        method: 'POST',
-        url: `${mailbox}/watch`,
-        headers: {
-          authorization: `Bearer ${request.accessToken.reveal()}`,
-          'content-type': 'application/json',
-        },
-        // No label filter: filtered watches still report unrelated changes and miss moves.
-        body: JSON.stringify({ topicName: settings.topic }),
-        signal: request.signal,
-      })
-      if (outcome.kind === 'failed') return { kind: 'failed', failure: transportFailure(outcome.code) }
-      return judge(host, outcome.answer)
+    create: watch,
+    // recommended once a day (protocols/google.md §3)
+    renewWithinMs: DAY_MS,
+    async renew(request) {
+      const outcome = await watch(request)
+      return outcome.kind === 'created' ? { kind: 'renewed', expiresAt: outcome.expiresAt } : outcome
     },
 
     async stop(request) {

@@ -1,9 +1,15 @@
 /**
  * Graph change-notification subscriptions (protocols/microsoft.md §2.1, §2.6, §2.7): creates and deletes the lease
- * that makes Graph push. It renews nothing by itself and believes no expiry that makes no sense.
+ * that makes Graph push, and puts its end off. It believes no expiry that makes no sense.
  */
 import { type HttpAnswer, jsonOf, send, transportFailure } from '../http-answer.ts'
-import type { Host, ProviderSubscriptions, SubscriptionOutcome, SubscriptionRequest } from '../provider.ts'
+import type {
+  Host,
+  ProviderSubscriptions,
+  SubscriptionOutcome,
+  SubscriptionRenewal,
+  SubscriptionRequest,
+} from '../provider.ts'
 import { textMember } from '../webhook/hostile-json.ts'
 import { classifyGraphError, graphError } from './failure.ts'
 import { canonicalScope } from './oauth.ts'
@@ -36,6 +42,22 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
       const second = await post(host, endpoint, request, shorter)
       if (second.kind === 'failed') return { kind: 'failed', failure: transportFailure(second.code) }
       return judge(host, second.answer)
+    },
+
+    async renew(request) {
+      const url = `${endpoint}/${encodeURIComponent(request.providerSubscriptionId)}`
+      const lifetimes = lifetimesAfter(request.grantedLifeMs)
+      let answered: HttpAnswer | undefined
+      for (const minutes of lifetimes) {
+        const outcome = await patch(host, url, request, minutes)
+        if (outcome.kind === 'failed') return { kind: 'failed', failure: transportFailure(outcome.code) }
+        answered = outcome.answer
+        if (!isLifetimeRefused(answered)) break
+      }
+      if (answered === undefined || answered.status === 404 || answered.status === 410)
+        return { kind: 'gone' }
+      const judged = judge(host, answered)
+      return judged.kind === 'created' ? { kind: 'renewed', expiresAt: judged.expiresAt } : judged
     },
 
     async stop(request) {
@@ -71,6 +93,27 @@ function post(host: Host, url: string, request: SubscriptionRequest, minutes: nu
       expirationDateTime: new Date(host.now().getTime() + minutes * MINUTE_MS).toISOString(),
       clientState: request.channelSecret.reveal(),
       latestSupportedTlsVersion: 'v1_2',
+    }),
+    signal: request.signal,
+  })
+}
+
+/** What was granted before is not overbid: some mailboxes refuse more than 4,230 minutes each time. */
+function lifetimesAfter(grantedLifeMs: number | undefined): readonly number[] {
+  const [longest, shorter] = LIFETIMES_MINUTES
+  return grantedLifeMs !== undefined && grantedLifeMs <= (shorter + 5) * MINUTE_MS
+    ? [shorter]
+    : [longest, shorter]
+}
+
+/** Renews and reauthorises; `reauthorize` is never sent besides (not both within ten minutes) [SUBPATCH, LC26]. */
+function patch(host: Host, url: string, request: SubscriptionRenewal, minutes: number) {
+  return send(host, {
+    method: 'PATCH',
+    url,
+    headers: { authorization: `Bearer ${request.accessToken.reveal()}`, 'content-type': 'application/json' },
+    body: JSON.stringify({
+      expirationDateTime: new Date(host.now().getTime() + minutes * MINUTE_MS).toISOString(),
     }),
     signal: request.signal,
   })

@@ -66,6 +66,20 @@ describe('the Gmail watch', () => {
     expect(request?.headers.authorization).toBe('Bearer t')
   })
 
+  it('renews by watching again, within a day', async () => {
+    world.server.reply(WATCH, { status: 200, body: { historyId: '9', expiration: inDays(7) } })
+    expect(provider.subscriptions.renewWithinMs).toBe(86_400_000)
+    expect(
+      await provider.subscriptions.renew({
+        resource: 'gmail',
+        providerSubscriptionId: 'gmail-watch',
+        accessToken: new Secret('t'),
+        grantedLifeMs: undefined,
+        signal: AbortSignal.timeout(5000),
+      }),
+    ).toEqual({ kind: 'renewed', expiresAt: new Date(Number(inDays(7))) })
+  })
+
   it.each(['0', '-1', '1431990098200', 'soon', '99999999999999999'])(
     'believes no expiration of %s',
     async (expiration) => {

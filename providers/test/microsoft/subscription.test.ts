@@ -48,6 +48,66 @@ describe('Graph subscriptions', () => {
       signal: AbortSignal.timeout(5000),
     })
 
+  const renew = (grantedLifeMs?: number) =>
+    provider.subscriptions.renew({
+      resource: 'me/messages',
+      providerSubscriptionId: 'a/b',
+      accessToken: new Secret('t'),
+      grantedLifeMs,
+      signal: AbortSignal.timeout(5000),
+    })
+  const ONE = `${PATH}/a%2Fb`
+  const patched = (expirationDateTime: unknown): Reply => ({ ...created(expirationDateTime), status: 200 })
+
+  it('renews by PATCH with the longest life', async () => {
+    world.server.reply(ONE, patched('2026-09-27T09:50:00Z'))
+    expect(await renew()).toEqual({ kind: 'renewed', expiresAt: new Date('2026-09-27T09:50:00Z') })
+    const [request] = world.server.requestsTo(ONE)
+    expect(request?.method).toBe('PATCH')
+    expect(JSON.parse(request?.body ?? '')).toEqual({ expirationDateTime: '2026-09-27T09:50:00.000Z' })
+  })
+
+  it('steps down when the length is refused, and begins there where no more was granted before', async () => {
+    const refusal = refused(
+      400,
+      'ErrorInvalidParameter',
+      'Subscription expiration can only be 4230 minutes in the future.',
+    )
+    world.server.reply(ONE, refusal, patched('2026-09-23T08:30:00Z'))
+    expect(await renew(10_070 * 60_000)).toMatchObject({ kind: 'renewed' })
+    expect(await renew(4_230 * 60_000)).toMatchObject({ kind: 'renewed' })
+    const asked = world.server.requestsTo(ONE).map(({ body }) => JSON.parse(body).expirationDateTime)
+    expect(asked).toEqual([
+      '2026-09-27T09:50:00.000Z',
+      '2026-09-23T08:30:00.000Z',
+      '2026-09-23T08:30:00.000Z',
+    ])
+  })
+
+  it.each([404, 410])('one that Graph does not know any more (%s) is gone', async (status) => {
+    world.server.reply(ONE, refused(status, 'ResourceNotFound', 'The object was not found.'))
+    expect(await renew()).toEqual({ kind: 'gone' })
+  })
+
+  it.each(['2026-09-20T10:05:00Z', '2026-12-31T00:00:00Z', '', null, 'soon'])(
+    'a renewal that ends at %s is not believed',
+    async (expiry) => {
+      world.server.reply(ONE, patched(expiry))
+      expect(await renew()).toEqual({
+        kind: 'failed',
+        failure: { class: 'transient', code: 'absurd_expiry' },
+      })
+    },
+  )
+
+  it('a throttled renewal says when to come again', async () => {
+    world.server.reply(ONE, refused(429, 'TooManyRequests', 'slow', { 'retry-after': '120' }))
+    expect(await renew()).toMatchObject({
+      kind: 'failed',
+      failure: { class: 'throttled', retryAfterSeconds: 120 },
+    })
+  })
+
   it.each(['Mail.Read', 'mail.readwrite', 'https://graph.microsoft.com/Mail.ReadBasic'])(
     'wants mail with %s',
     (scope) => {

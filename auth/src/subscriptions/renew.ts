@@ -1,0 +1,181 @@
+/**
+ * Renews a live subscription: one due row, one call outside any transaction, settled under the lease. What the provider
+ * does not know any more, and what expired because nobody could renew it, is wanted anew, with the gap written down.
+ * What needs a person waits: connecting again makes the next try succeed.
+ */
+import type { Failure, Provider, RenewalOutcome, Secret } from '@flovify/providers'
+import type { Transaction } from '../db/sql.ts'
+import { withDeadline } from '../platform/deadline.ts'
+import { errorFields } from '../platform/log.ts'
+import type { DueRow } from '../work/work.ts'
+import { isExpiring, renewAgainInSeconds, renewInSeconds } from './renewal-schedule.ts'
+import {
+  type GapReason,
+  loseSubscription,
+  noteRenewalFailure,
+  noteRenewed,
+  settleRenewal,
+} from './renewal-store.ts'
+import { eventOf, type SettleNeeds } from './settle.ts'
+import type { SubscriptionToCreate } from './store.ts'
+
+export interface RenewNeeds extends SettleNeeds {
+  /** The ring key that makes refs and channel secrets now. */
+  readonly primaryKeyId: string
+}
+
+const RENEW_MS = 15_000
+
+/** @param token what the connection's token read said */
+export async function renew(
+  needs: RenewNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  provider: Provider,
+  token:
+    | { readonly kind: 'token'; readonly accessToken: Secret }
+    | { readonly kind: 'none'; readonly failure: Failure },
+  signal: AbortSignal,
+): Promise<void> {
+  if (subscription.left_seconds <= 0) return lose(needs, due, subscription, 'expired')
+  if (token.kind === 'none') return later(needs, due, subscription, token.failure)
+  const { provider_subscription_id: providerSubscriptionId } = subscription
+  if (providerSubscriptionId === null) return lose(needs, due, subscription, 'removed')
+  // Its secret is made by a key that is going out of use. Two at once would send everything twice.
+  if (subscription.channel_key_id !== needs.primaryKeyId) {
+    await call(needs, subscription, signal, async (abort): Promise<RenewalOutcome> => {
+      const { resource } = subscription
+      await provider.subscriptions.stop({
+        resource,
+        providerSubscriptionId,
+        accessToken: token.accessToken,
+        signal: abort,
+      })
+      return { kind: 'gone' }
+    })
+    return lose(needs, due, subscription, 'replaced')
+  }
+  const outcome = await call(needs, subscription, signal, (abort) =>
+    provider.subscriptions.renew({
+      resource: subscription.resource,
+      providerSubscriptionId,
+      accessToken: token.accessToken,
+      grantedLifeMs: subscription.life_seconds === null ? undefined : subscription.life_seconds * 1_000,
+      signal: abort,
+    }),
+  )
+  // the lease is lost or the process ends: whoever has the row next decides
+  if (signal.aborted && outcome.kind === 'failed') return
+  if (outcome.kind === 'gone') return lose(needs, due, subscription, 'removed')
+  if (outcome.kind === 'failed') return later(needs, due, subscription, outcome.failure)
+  await renewed(needs, due, subscription, provider, outcome.expiresAt)
+}
+
+async function renewed(
+  needs: RenewNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  provider: Provider,
+  expiresAt: Date,
+): Promise<void> {
+  const lifeSeconds = (expiresAt.getTime() - subscription.now.getTime()) / 1_000
+  const inSeconds = renewInSeconds(lifeSeconds, provider.subscriptions.renewWithinMs, needs.random())
+  const settled = await settle(needs, due, inSeconds, 'done', async (tx) => {
+    await noteRenewed(tx, subscription.id, expiresAt)
+    await needs.ledger.record(tx, [
+      eventOf('subscription.v1.renewed', subscription, { expiresAt: expiresAt.toISOString() }),
+    ])
+  })
+  if (!settled) return
+  needs.metrics.subscriptions(subscription.provider, 'renewed')
+  needs.log.info(
+    { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind },
+    'subscription renewed',
+  )
+}
+
+async function later(
+  needs: RenewNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  failure: Failure,
+): Promise<void> {
+  const left = subscription.left_seconds
+  const inSeconds = renewAgainInSeconds(failure, subscription.attempts + 1, left, needs.random())
+  const expiring = isExpiring(left, subscription.life_seconds) && !subscription.expiring_told
+  const data = { class: failure.class, code: failure.code, expiresInSeconds: Math.round(left) }
+  await settle(needs, due, inSeconds, 'again', async (tx) => {
+    await noteRenewalFailure(tx, subscription.id, failure.code, expiring)
+    const events = [
+      // once for each cause
+      ...(failure.code === subscription.renewal_failure_code
+        ? []
+        : [eventOf('subscription.v1.renewal_failed', subscription, data)]),
+      ...(expiring ? [eventOf('subscription.v1.expiring', subscription, data)] : []),
+    ]
+    if (events.length > 0) await needs.ledger.record(tx, events)
+  })
+  needs.metrics.subscriptions(subscription.provider, 'failed')
+  needs.log.warn(
+    {
+      provider: subscription.provider,
+      subscription: subscription.id,
+      ...data,
+      again_in_s: Math.round(inSeconds),
+    },
+    'a subscription could not be renewed; trying again later',
+  )
+}
+
+/** Wanted anew, and due at once. */
+async function lose(
+  needs: RenewNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  reason: GapReason,
+): Promise<void> {
+  const settled = await settle(needs, due, 0, 'done', async (tx) => {
+    if (!(await loseSubscription(tx, subscription.id, reason)) || reason === 'replaced') return
+    await needs.ledger.record(tx, [eventOf(`subscription.v1.${reason}`, subscription, {})])
+  })
+  if (!settled) return
+  needs.lookup.forget(subscription.connection_id)
+  needs.metrics.subscriptions(subscription.provider, 'lapsed')
+  needs.log.warn(
+    { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind, reason },
+    'a subscription is not there any more; a new one is created',
+  )
+}
+
+function settle(
+  needs: RenewNeeds,
+  due: DueRow,
+  inSeconds: number,
+  outcome: 'again' | 'done',
+  write: (tx: Transaction) => Promise<void>,
+): Promise<boolean> {
+  return needs.db.transaction(async (tx) => {
+    if (!(await settleRenewal(tx, due, inSeconds, outcome))) return false
+    await write(tx)
+    return true
+  })
+}
+
+async function call(
+  needs: RenewNeeds,
+  subscription: SubscriptionToCreate,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<RenewalOutcome>,
+): Promise<RenewalOutcome> {
+  try {
+    const inTime = await withDeadline(RENEW_MS, signal, work)
+    if (inTime.kind === 'answered') return inTime.value
+    return { kind: 'failed', failure: { class: 'transient', code: 'timeout' } }
+  } catch (error) {
+    needs.log.error(
+      { provider: subscription.provider, subscription: subscription.id, ...errorFields(error) },
+      'a renewal broke',
+    )
+    return { kind: 'failed', failure: { class: 'transient', code: 'renewal_broke' } }
+  }
+}
