@@ -84,7 +84,11 @@ describe('subscriptions over weeks', () => {
       before.map((row) => row.provider_subscription_id),
     )
     expect((await db.query('select 1 from auth.subscription_gaps')).rows).toEqual([])
-    await control('/message', { provider: 'microsoft', account: 'adele@contoso.test', subject: 'after three weeks' })
+    await control('/message', {
+      provider: 'microsoft',
+      account: 'adele@contoso.test',
+      subject: 'after three weeks',
+    })
     for (const end = Date.now() + 15_000; Date.now() < end; await new Promise((r) => setTimeout(r, 100))) {
       const { rows } = await db.query(
         `select 1 from auth.events where type like '%mail.mailbox.v1.notified' and provider = 'microsoft'`,
