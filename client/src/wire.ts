@@ -79,6 +79,20 @@ export interface SubscriptionView {
   expires_at: string | null
   last_notification_at: string | null
   failure_code: string | null
+  last_renewed_at: string | null
+  /** Of an active one: when it is renewed next. */
+  renews_at: string | null
+  /** Why the newest renewal failed. */
+  renewal_failure_code: string | null
+  /** The newest ones of thirty days, newest first: when nothing, or not everything, was pushed. */
+  gaps: SubscriptionGap[]
+}
+
+export interface SubscriptionGap {
+  reason: 'expired' | 'removed' | 'missed' | 'replaced'
+  from: string
+  /** null: it lasts. */
+  to: string | null
 }
 
 export interface EventView {

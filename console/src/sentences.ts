@@ -7,6 +7,7 @@ import type {
   ConnectionStatus,
   DeliveryView,
   ScopeView,
+  SubscriptionGap,
   SubscriptionView,
 } from '@flovify/client/wire'
 
@@ -177,6 +178,17 @@ export function explainSubscription(state: SubscriptionView['state']): { label: 
       return { label: 'Could not be set up', tone: 'bad' }
     case 'stopped':
       return { label: 'Stopped', tone: 'calm' }
+  }
+}
+
+export function explainGap(reason: SubscriptionGap['reason']): string {
+  switch (reason) {
+    case 'missed':
+      return 'The provider did not send everything from'
+    case 'expired':
+    case 'removed':
+    case 'replaced':
+      return 'Nothing was received from'
   }
 }
 

@@ -46,6 +46,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       'receivers that are down, flaky, throttled, slow and gone beside one that is well, about four minutes',
     run: async (print) => (await import('./misbehaving.ts')).misbehaveAtSize(print),
   },
+  kills: {
+    summary: '20 times kill -9 of one of two processes under load, about four minutes',
+    run: async (print) => (await import('./restarts.ts')).killsAtSize(print),
+  },
   restarts: {
     summary: '20 rolling restarts of two processes under load, about three minutes',
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),

@@ -1,5 +1,5 @@
 /**
- * RE-06, F21: rolling restarts under load. Two processes serve and work behind a sender that does what a proxy or a
+ * RE-06, F21: rolling restarts under load; with SIGKILL instead of SIGTERM F1, F2. Two processes serve and work behind a sender that does what a proxy or a
  * provider does: a connection that is refused or broken, or a 503, is tried again at the other one. One process after
  * the other is told to end (SIGTERM) and started anew. What must hold: no other answer than an acknowledgement or 503,
  * nothing acknowledged is lost, no process takes longer than ten seconds to end, and kept connections are told to close.
@@ -19,11 +19,18 @@ export interface Restarts {
   readonly directory: string
   readonly restarts: number
   readonly perSecond: number
+  /** SIGTERM: told to end; SIGKILL: F1 and F2, it ends in the middle of everything. */
+  readonly signal: 'SIGTERM' | 'SIGKILL'
 }
 
 export const restartsAtSize = (print: Print): Promise<FaultResult> =>
   onOwnDatabase((databaseUrl, directory) =>
-    rollingRestarts({ databaseUrl, directory, restarts: 20, perSecond: 150 }, print),
+    rollingRestarts({ databaseUrl, directory, restarts: 20, perSecond: 150, signal: 'SIGTERM' }, print),
+  )
+
+export const killsAtSize = (print: Print): Promise<FaultResult> =>
+  onOwnDatabase((databaseUrl, directory) =>
+    rollingRestarts({ databaseUrl, directory, restarts: 20, perSecond: 150, signal: 'SIGKILL' }, print),
   )
 
 const DRAIN_MS = 10_000
@@ -43,7 +50,7 @@ export async function rollingRestarts(fault: Restarts, print: Print): Promise<Fa
     const drains: number[] = []
     for (let n = 0; n < fault.restarts; n += 1) {
       const one = n % 2 === 0 ? first : second
-      drains.push(await restart(one))
+      drains.push(await restart(one, fault.signal))
       print(`restart ${n + 1} of ${fault.restarts}: ended after ${drains.at(-1)} ms`)
     }
     await sleep(1_000)
@@ -62,7 +69,7 @@ export async function rollingRestarts(fault: Restarts, print: Print): Promise<Fa
       problems.push(`${sums.sent - sums.acknowledged} were never acknowledged`)
     const slow = drains.filter((ms) => ms > DRAIN_MS)
     if (slow.length > 0) problems.push(`ended after more than ten seconds: ${slow.join(', ')} ms`)
-    if (toldToClose === 0) problems.push('no kept connection was told to close')
+    if (fault.signal === 'SIGTERM' && toldToClose === 0) problems.push('no kept connection was told to close')
     const { problems: _, ...figures } = sums
     return {
       problems,
@@ -94,10 +101,10 @@ async function addReceiver(auth: AuthUnderFault, port: number): Promise<string> 
   return String(made.secret)
 }
 
-/** @returns milliseconds from SIGTERM to the end of the process */
-async function restart({ child }: AuthUnderFault): Promise<number> {
+/** @returns milliseconds from the signal to the end of the process */
+async function restart({ child }: AuthUnderFault, signal: Restarts['signal']): Promise<number> {
   const told = performance.now()
-  await child.kill('SIGTERM')
+  await child.kill(signal)
   while (child.pid !== undefined && performance.now() - told < 3 * DRAIN_MS) await sleep(10)
   const ms = Math.round(performance.now() - told)
   await child.restart()

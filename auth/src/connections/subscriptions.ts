@@ -16,6 +16,10 @@ export interface SubscriptionView {
   readonly expires_at: string | null
   readonly last_notification_at: string | null
   readonly failure_code: string | null
+  readonly last_renewed_at: string | null
+  readonly renews_at: string | null
+  readonly renewal_failure_code: string | null
+  readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]
 }
 
 export interface SubscriptionsOfConnections {

@@ -55,7 +55,8 @@ export function claimDueDeliveries(database: Database, lease: ClaimTerms): Promi
  * claim with a million rows, 13 ms this way).
  */
 async function lockDestinations(tx: Transaction): Promise<string[]> {
-  const rows = await tx.rows<{ id: string }>(sql`
+  const rows = await tx.rows<{ id: string }>(
+    sql`
     with moment as materialized (select auth.clock() as now)
     select d.id
       from auth.destinations d, moment
@@ -67,7 +68,9 @@ async function lockDestinations(tx: Transaction): Promise<string[]> {
              order by w.due_at limit 1)
      order by d.last_served_at
      limit ${DESTINATIONS_A_CLAIM}
-       for no key update of d skip locked`)
+       for no key update of d skip locked`,
+    'lock-destinations',
+  )
   return rows.map((row) => row.id)
 }
 
@@ -84,7 +87,8 @@ function takeDueDeliveries(
   destinations: string[],
   lease: ClaimTerms,
 ): Promise<DeliveryRow[]> {
-  return tx.rows<DeliveryRow>(sql`
+  return tx.rows<DeliveryRow>(
+    sql`
     with moment as materialized (select auth.clock() as now),
     bucket as materialized (
       select d.id, d.last_served_at, d.concurrency, d.breaker, d.rate_per_second,
@@ -139,7 +143,9 @@ function takeDueDeliveries(
         left join lateral (select count(*) as count, max(due_at) as newest from taken where taken.destination_id = bucket.id) got on true
        where d.id = bucket.id
     )
-    select id, lease_id, claims, event_id, event_recorded_at, destination_id, attempts, plan_start from taken order by due_at, id`)
+    select id, lease_id, claims, event_id, event_recorded_at, destination_id, attempts, plan_start from taken order by due_at, id`,
+    'claim-deliveries',
+  )
 }
 
 export interface Sending extends SealedForAttempt {

@@ -42,6 +42,10 @@ export const Connection = Type.Object({
       expires_at: MaybeText,
       last_notification_at: MaybeText,
       failure_code: MaybeText,
+      last_renewed_at: MaybeText,
+      renews_at: MaybeText,
+      renewal_failure_code: MaybeText,
+      gaps: Type.Array(Type.Object({ reason: Type.String(), from: Type.String(), to: MaybeText })),
     }),
   ),
   /** What a disconnect does at the provider. */

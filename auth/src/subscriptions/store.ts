@@ -2,7 +2,7 @@
  * Subscriptions and their due rows. Of a channel secret only the hash is stored. Settling is fenced: it changes nothing
  * unless the row's lease is still the worker's own.
  */
-import type { Db } from '../db/sql.ts'
+import type { Db, Sql } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
 
@@ -194,12 +194,28 @@ export interface SubscriptionRow {
   readonly expires_at: Date | null
   readonly last_notification_at: Date | null
   readonly failure_code: string | null
+  readonly last_renewed_at: Date | null
+  readonly renews_at: Date | null
+  readonly renewal_failure_code: string | null
+  readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]
 }
 
 /** The newest of each kind: earlier ones that were stopped are history. */
 export const findOfConnections = (db: Db, connectionIds: readonly string[]) =>
   db.rows<SubscriptionRow>(sql`
     select distinct on (connection_id, kind)
-           id, connection_id, kind, resource, state, expires_at, last_notification_at, failure_code
-      from auth.subscriptions where connection_id = any (${[...connectionIds]}::text[])
-     order by connection_id, kind, created_at desc, id`)
+           s.id, connection_id, kind, resource, state, expires_at, last_notification_at, failure_code, last_renewed_at,
+           case when state = 'active' then r.due_at end as renews_at, renewal_failure_code, g.gaps
+      from auth.subscriptions s
+      left join auth.subscription_renewals r on r.id = s.id
+     cross join lateral (
+       select coalesce(jsonb_agg(jsonb_build_object('reason', reason, 'from', ${isoText(sql`from_at`)}, 'to', ${isoText(sql`to_at`)}) order by id desc), '[]') as gaps
+         from (select * from auth.subscription_gaps
+                where subscription_id = s.id and created_at > auth.clock() - interval '30 days' order by id desc limit 5) newest) g
+     where connection_id = any (${[...connectionIds]}::text[])
+     order by connection_id, kind, created_at desc, s.id`)
+
+/** As JavaScript writes it. */
+function isoText(at: Sql): Sql {
+  return sql`to_char(${at} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+}

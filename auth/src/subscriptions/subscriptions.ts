@@ -33,6 +33,10 @@ export interface SubscriptionView {
   readonly expires_at: string | null
   readonly last_notification_at: string | null
   readonly failure_code: string | null
+  readonly last_renewed_at: string | null
+  readonly renews_at: string | null
+  readonly renewal_failure_code: string | null
+  readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]
 }
 
 export interface Subscriptions {
@@ -90,6 +94,8 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
           ...row,
           expires_at: row.expires_at?.toISOString() ?? null,
           last_notification_at: row.last_notification_at?.toISOString() ?? null,
+          last_renewed_at: row.last_renewed_at?.toISOString() ?? null,
+          renews_at: row.renews_at?.toISOString() ?? null,
         }
         views.set(connection_id, [...(views.get(connection_id) ?? []), view])
       }

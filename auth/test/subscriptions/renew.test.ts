@@ -164,6 +164,25 @@ describe('renewing subscriptions', () => {
     expect(await gaps()).toEqual([{ reason: 'expired', closed: true }])
   })
 
+  test('a person sees when it is renewed, what failed, and the gaps of thirty days', async () => {
+    const view = async () => {
+      const row = await g.db.one<{ id: string }>(sql`select connection_id as id from auth.subscriptions`)
+      return (await g.subscriptions.viewsOf(g.db, [row?.id ?? ''])).get(row?.id ?? '')?.[0]
+    }
+    expect(await view()).toMatchObject({ renewal_failure_code: null, gaps: [] })
+    expect(Date.parse((await view())?.renews_at ?? '')).toBeGreaterThan(Date.now() + 3 * DAY_MS)
+    g.google.renewWith = async () => ({ kind: 'gone' })
+    await goTo(3.2)
+    await work()
+    expect(await view()).toMatchObject({
+      state: 'wanted',
+      renews_at: null,
+      gaps: [{ reason: 'removed', from: expect.stringMatching(/^\d{4}-.*\.\d{3}Z$/), to: null }],
+    })
+    await goTo(40)
+    expect((await view())?.gaps).toEqual([])
+  })
+
   test('OA-13 what is stopped is not renewed', async () => {
     await g.db.rows(sql`update auth.subscriptions set state = 'stopped'`)
     await goTo(3.2)

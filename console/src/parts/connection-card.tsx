@@ -2,7 +2,7 @@
 import type { ConnectionView, ProviderView, SubscriptionView } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import type { Session } from '../api.ts'
-import { explainStatus, explainStatusReason, explainSubscription } from '../sentences.ts'
+import { explainGap, explainStatus, explainStatusReason, explainSubscription } from '../sentences.ts'
 import { AddScopes } from './add-scopes.tsx'
 import { AdminLink } from './admin-link.tsx'
 import { Disconnect } from './disconnect.tsx'
@@ -128,9 +128,40 @@ function Subscriptions({ subscriptions }: { subscriptions: readonly Subscription
                 </>
               )}
             </span>
+            <Renewal subscription={one} />
           </li>
         ))}
       </ul>
     </div>
+  )
+}
+
+/** When it was and will be prolonged, what stands in the way, and when nothing was pushed. */
+function Renewal({ subscription }: { subscription: SubscriptionView }): ReactNode {
+  const { last_renewed_at, renews_at, renewal_failure_code, gaps } = subscription
+  return (
+    <>
+      {renews_at !== null && (
+        <span className="muted subscription-last">
+          {last_renewed_at !== null && (
+            <>
+              Prolonged <Moment at={last_renewed_at} day />, again{' '}
+            </>
+          )}
+          <Moment at={renews_at} far day />
+        </span>
+      )}
+      {renewal_failure_code !== null && (
+        <span className="text-bad subscription-last">
+          It could not be prolonged, and is tried again: <code>{renewal_failure_code}</code>
+        </span>
+      )}
+      {gaps.map((gap) => (
+        <span key={gap.from} className="muted subscription-last">
+          {explainGap(gap.reason)} <Moment at={gap.from} day /> to{' '}
+          {gap.to === null ? 'now' : <Moment at={gap.to} day />}
+        </span>
+      ))}
+    </>
   )
 }
