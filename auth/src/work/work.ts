@@ -58,6 +58,8 @@ export interface WorkerNeeds {
 const IDLE_MS = 250
 const ERROR_MS = 1_000
 const POISON_CLAIMS = 3
+/** A suspect that has to wait for another one is due again in this time. */
+const SUSPECT_SECONDS = 1
 
 // biome-ignore lint/suspicious/noExplicitAny: a table of kinds with different rows; each kind is checked where it is made
 export function openWorker(needs: WorkerNeeds, kinds: readonly WorkKind<any>[]): Worker {
@@ -78,6 +80,8 @@ const FAILED_SECONDS = 5
 
 function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   const inFlight = new Map<Promise<void>, AbortController>()
+  /** Id of the one row in flight whose claim is its last before it counts as poison. */
+  let suspect: string | undefined
   let draining = false
   /** Something may be due: set by a nudge or a freed slot, taken by the next claim. */
   let nudged = false
@@ -119,7 +123,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   async function claim(limit: number): Promise<number | undefined> {
     try {
       const rows = await kind.claim(needs.db, { id: randomUUID(), seconds: kind.leaseSeconds, limit })
-      for (const row of rows) track(row)
+      for (const row of await withOneSuspect(rows)) track(row)
       return rows.length
     } catch (error) {
       needs.log.warn({ kind: kind.name, ...errorFields(error) }, 'claiming failed; trying again')
@@ -127,10 +131,26 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     }
   }
 
+  /**
+   * A crash counts against all rows that were in flight, although one of them did it. So the last try of each is made
+   * with no other suspect in flight: the others are given back, uncounted, before it begins. One that could not be given
+   * back is run: left to its lease it would count as crashed.
+   */
+  async function withOneSuspect(rows: DueRow[]): Promise<DueRow[]> {
+    const others = rows.filter((row) => row.claims === POISON_CLAIMS)
+    if (suspect === undefined) suspect = others.shift()?.id
+    const released = await Promise.allSettled(
+      others.map((row) => kind.release(needs.db, row, SUSPECT_SECONDS)),
+    )
+    const given = new Set(others.filter((_, n) => released[n]?.status === 'fulfilled'))
+    return rows.filter((row) => !given.has(row))
+  }
+
   function track(row: DueRow): void {
     const abort = new AbortController()
     const done = attend(row, abort).finally(() => {
       inFlight.delete(done)
+      if (row.id === suspect) suspect = undefined
       // a freed slot may be all the loop waits for
       nudge()
     })

@@ -104,6 +104,44 @@ describe('the due-row worker', () => {
     expect(poisoned).toEqual(['c1'])
   })
 
+  test('RE-07 the last try before poison has no other suspect beside it, and fresh rows do not wait', async () => {
+    await make(6)
+    await t.db.rows(sql`update auth.chores set claims = 2 where id <> 'c6'`)
+    const suspects = { now: 0, most: 0 }
+    const seen: DueRow[] = []
+    const run = async (row: DueRow) => {
+      seen.push(row)
+      const isSuspect = row.claims === 3
+      if (isSuspect) suspects.most = Math.max(suspects.most, ++suspects.now)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      if (isSuspect) suspects.now -= 1
+      await settle(row)
+    }
+    const worker = openWorker(needs(), [kind(run)])
+    worker.start()
+    await until(async () => (await left()) === 0, 20_000)
+    await worker.drain(1000)
+    expect(suspects).toEqual({ now: 0, most: 1 })
+    expect(seen.map((row) => row.id).sort()).toEqual(['c1', 'c2', 'c3', 'c4', 'c5', 'c6'])
+    expect(seen.slice(0, 2).map((row) => row.id)).toContain('c6')
+  })
+
+  test('a suspect that cannot be given back is run: its lease alone would count it as crashed', async () => {
+    await make(2)
+    await t.db.rows(sql`update auth.chores set claims = 2`)
+    const seen: string[] = []
+    const run = async (row: DueRow) => {
+      seen.push(row.id)
+      await settle(row)
+    }
+    const broken = { ...kind(run), release: () => Promise.reject(new Error('away')) }
+    const worker = openWorker(needs(), [broken])
+    worker.start()
+    await until(async () => (await left()) === 0)
+    await worker.drain(1000)
+    expect(seen.sort()).toEqual(['c1', 'c2'])
+  })
+
   test('draining waits for what is in flight, and aborts it after the grace', async () => {
     await make(1)
     let aborted = false
