@@ -40,7 +40,10 @@ import { openRuleBook } from './routing/rule-book.ts'
 import { openRules } from './routing/rules.ts'
 import { heedLifecycle } from './subscriptions/lifecycle.ts'
 import { openLookup } from './subscriptions/lookup.ts'
+import { reconcile } from './subscriptions/reconcile.ts'
+import { reconcileNow } from './subscriptions/reconcile-store.ts'
 import { stopAtProvider } from './subscriptions/stop.ts'
+import { adoptOrphans } from './subscriptions/stop-work.ts'
 import { openSubscriptions } from './subscriptions/subscriptions.ts'
 import { openTouch } from './subscriptions/touch.ts'
 import { openChannelKeys } from './vault/channel-keys.ts'
@@ -108,9 +111,11 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     expiries,
     log,
     sweepVanished: () => sweepVanished(common),
+    reconcile: () => reconcile(common),
     applyRetention: composeRetention({ db: pools.work, log, metrics }, config.retention),
   })
   await plantChores(pools.work, Object.keys(chores))
+  await reconcileNow(pools.work)
   const refreshing = await composeRefreshing({ ...common, monotonicMs }, [...providers.keys()])
   const tokens = openTokenReader(refreshing)
   const proxy = composeProxy({ db: pools.work, tokens, provider, metrics, log, monotonicMs })
@@ -132,6 +137,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       channelKeys,
       lookup,
       webhookOrigin: config.webhookOrigin,
+      checkEverySeconds: config.subscriptionCheckMinutes * 60,
       chores,
     }),
   )
@@ -145,6 +151,11 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
     },
     nudgeDeliveries: () => hints.nudge('deliveries'),
+    adoptOrphan: (orphan) => {
+      adoptOrphans({ db: pools.work, now: () => clock.now(), nudge, log }, [orphan]).catch((error: unknown) =>
+        log.warn(errorFields(error), 'an orphan was not written down'),
+      )
+    },
     heedLifecycle: (facts) => heedLifecycle({ db: pools.work, nudge }, facts),
     storeSignals: (id, signals) => storeSignals({ db: pools.work, nudge }, id, signals),
     clock,

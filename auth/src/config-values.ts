@@ -39,6 +39,14 @@ export function readRole(value: string | undefined, wrong: Wrong): RunRole {
   return 'all'
 }
 
+export function readCheckMinutes(value: string | undefined, wrong: Wrong): number {
+  if (value === undefined) return 10
+  const minutes = /^\d{1,4}$/.test(value) ? Number(value) : Number.NaN
+  if (minutes >= 1 && minutes <= 1_440) return minutes
+  wrong('SUBSCRIPTION_CHECK_MINUTES must be a number of minutes from 1 to 1440')
+  return 10
+}
+
 export function readDatabaseUrl(name: string, value: string, wrong: Wrong): string {
   if (value === '') return ''
   const url = URL.canParse(value) ? new URL(value) : undefined

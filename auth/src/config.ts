@@ -9,6 +9,7 @@ import {
   type Mode,
   type PlatformJwt,
   type RunRole,
+  readCheckMinutes,
   readDatabaseUrl,
   readKeys,
   readMode,
@@ -44,6 +45,8 @@ export interface Config {
   readonly typePrefix: string
   readonly egressAllow: readonly EgressAllowance[]
   readonly retention: RetentionDays
+  /** How often a provider is asked whether something changed that was not pushed. */
+  readonly subscriptionCheckMinutes: number
   readonly platformJwt: PlatformJwt | undefined
   readonly providers: readonly ConfiguredProvider[]
 }
@@ -131,6 +134,7 @@ export function readConfig(
     typePrefix,
     egressAllow: egress.allowed,
     retention: readRetention(text, wrong),
+    subscriptionCheckMinutes: readCheckMinutes(text('SUBSCRIPTION_CHECK_MINUTES'), wrong),
     platformJwt: readPlatformJwt(text, mode, wrong),
     providers,
   }

@@ -6,6 +6,8 @@
  *   auth.dead_retries             delivery/dead-work.ts        releases dead deliveries that somebody retries
  *   auth.refreshes                connections/refresh-work.ts  refreshes tokens ahead of their expiry
  *   auth.subscription_renewals    subscriptions/work.ts        makes a provider notify us, and go on with it
+ *   auth.subscription_stops       subscriptions/stop-work.ts   ends at a provider what is over here
+ *   auth.subscription_checks      subscriptions/check-work.ts  finds changes that were not pushed, and what else to watch
  *   auth.revocations              connections/revocation-work  ends a disconnected connection at its provider
  *   auth.account_signals          connections/signals.ts       acts on what a provider says about an account
  *   auth.erasures                 connections/erasure.ts       deletes everything of a user
@@ -25,6 +27,8 @@ import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
 import { dropEndedSecrets } from './delivery/destination-store.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
 import type { Log } from './platform/log.ts'
+import { type CheckNeeds, subscriptionChecks } from './subscriptions/check-work.ts'
+import { subscriptionStops } from './subscriptions/stop-work.ts'
 import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
 import { sweepProcesses } from './vault/store.ts'
 import { type Chore, choreKind, makeDays } from './work/chores.ts'
@@ -41,6 +45,7 @@ export function choreTable(
     readonly log: Log
     readonly sweepVanished: () => Promise<void>
     readonly applyRetention: () => Promise<void>
+    readonly reconcile: () => Promise<void>
   },
 ): Readonly<Record<string, Chore>> {
   return {
@@ -76,6 +81,7 @@ export function choreTable(
         await deleteOldDeadRetries(db)
       },
     },
+    'reconcile-subscriptions': { everySeconds: 6 * HOUR, run: needs.reconcile },
     'drop-old-days': { everySeconds: HOUR, run: needs.applyRetention },
     'make-days': { everySeconds: HOUR, run: () => makeDays(db) },
   }
@@ -90,6 +96,7 @@ export function workTable(
     DeliveryWorkNeeds &
     RefreshWorkNeeds &
     RenewalNeeds &
+    CheckNeeds &
     RevocationNeeds &
     SignalNeeds &
     ErasureNeeds & { chores: Readonly<Record<string, Chore>> },
@@ -99,6 +106,8 @@ export function workTable(
     asKind(deadRetries(needs)),
     asKind(refreshWork(needs)),
     asKind(subscriptionRenewals(needs)),
+    asKind(subscriptionStops(needs)),
+    asKind(subscriptionChecks(needs)),
     asKind(revocationWork(needs)),
     asKind(signalWork(needs)),
     asKind(erasureWork(needs)),

@@ -17,6 +17,8 @@ export interface NotificationRequest {
 export interface KnownSubscription {
   readonly id: string
   readonly connectionId: string
+  /** What it watches, as it was created. */
+  readonly resource: string
   /** Empty until the provider's answer to our create call is stored. */
   readonly providerSubscriptionId: string | undefined
   /** Account of the connection, as in `Account.key`. */
@@ -30,6 +32,8 @@ export interface Lookup {
   genuineRef(ref: string): string | undefined
   /** Checks the MAC of a clientState or channel token, then finds the one subscription whose stored hash it matches. */
   byChannelSecret(presented: string): Promise<KnownSubscription | undefined>
+  /** Checks the MAC alone: made by us, although no live subscription may have it. */
+  genuineChannelSecret(presented: string): boolean
   /** Connections of this provider whose `Account.address` equals `address` (lower-case) and that are subscribed. */
   byAddress(
     address: string,
@@ -49,7 +53,13 @@ export type Verdict =
   /** A request that only proves that we own the URL. The answer is text/plain. */
   | { readonly kind: 'handshake'; readonly body: string }
   /** Not genuine. The reason is counted, never told. `status` is what this provider needs (Graph items: 202). */
-  | { readonly kind: 'rejected'; readonly status: number; readonly reason: RejectionReason }
+  | {
+      readonly kind: 'rejected'
+      readonly status: number
+      readonly reason: RejectionReason
+      /** Ours by its MACs, but nobody's any more: it has to be ended at the provider. */
+      readonly orphan?: Orphan
+    }
   /** Cannot be judged now (keys unreachable): 503, so that the provider repeats it. */
   | { readonly kind: 'unavailable'; readonly reason: string }
   /** Genuine, and about accounts instead of their content. `status` is sent after the commit. */
@@ -64,6 +74,13 @@ export type Verdict =
       /** Items of the same request that were not genuine; counted. */
       readonly rejected: readonly RejectionReason[]
     }
+
+/** A subscription at the provider that we made and do not know: its create call was answered to nobody. */
+export interface Orphan {
+  /** Ours, by the authentic `ref`. */
+  readonly subscriptionId: string
+  readonly providerSubscriptionId: string
+}
 
 /** What the provider itself says about an account. */
 export type SignalKind =

@@ -33,6 +33,7 @@ export type {
   KnownSubscription,
   Lookup,
   NotificationRequest,
+  Orphan,
   ProviderWebhook,
   RejectionReason,
   SignalKind,
@@ -106,14 +107,24 @@ export interface ProviderSubscriptions {
    */
   readonly endsWithGrant: boolean
   /** Whether the account has one for all connections of it: then it is stopped only with the last of them. */
-  readonly sharedByAccount: boolean
+  sharedByAccount(resource: string): boolean
   /** What should be subscribed for a connection with these scopes. Stable names: `mail`. */
   wanted(grantedScopes: readonly string[]): readonly WantedSubscription[]
   create(request: SubscriptionRequest): Promise<SubscriptionOutcome>
+  /** Whether it cannot be prolonged: then a new one is made and the old one stopped, and `renew` is never called. */
+  isReplaced?(resource: string): boolean
   /** Puts the end of a live one off, for as long as the provider grants. */
   renew(request: SubscriptionRenewal): Promise<RenewalOutcome>
   /** Longest time between two renewals where the provider asks for one sooner than at half of the life. */
-  readonly renewWithinMs?: number
+  renewWithinMs?(resource: string): number | undefined
+  /** What follows from a live one: each calendar of a list. Their kinds begin with its own and a colon. */
+  discover?(request: SubscriptionQuestion): Promise<DiscoveryOutcome>
+  /** Asks cheaply whether anything changed since `cursor`. Without a cursor: only where to begin. */
+  check(request: SubscriptionCheck): Promise<CheckOutcome>
+  /** What of this app lives at the provider for the account, whoever made it. Absent: the provider cannot tell. */
+  list?(request: Omit<SubscriptionQuestion, 'resource'>): Promise<ListingOutcome>
+  /** How long the provider may take to push a change, in milliseconds: before that nothing counts as missed. */
+  pushDelayMs(resource: string): number
   /** Ends it at the provider; an unknown or expired one is success. */
   stop(
     request: SubscriptionStop,
@@ -125,6 +136,33 @@ export interface WantedSubscription {
   /** Provider's resource: `me/messages`, `gmail`. */
   readonly resource: string
 }
+
+export interface SubscriptionQuestion {
+  readonly resource: string
+  readonly accessToken: Secret
+  readonly signal: AbortSignal
+}
+
+export type DiscoveryOutcome =
+  | { readonly kind: 'found'; readonly wanted: readonly WantedSubscription[] }
+  | { readonly kind: 'failed'; readonly failure: Failure }
+
+export type ListingOutcome =
+  | {
+      readonly kind: 'listed'
+      readonly items: readonly { readonly providerSubscriptionId: string; readonly notificationUrl: string }[]
+    }
+  | { readonly kind: 'failed'; readonly failure: Failure }
+
+export interface SubscriptionCheck extends SubscriptionQuestion {
+  /** As an earlier check answered it. */
+  readonly cursor: string | undefined
+}
+
+export type CheckOutcome =
+  /** @property changed whether anything changed after the cursor that was asked with; `cursor` is where it stands now. */
+  | { readonly kind: 'checked'; readonly changed: boolean; readonly cursor: string }
+  | { readonly kind: 'failed'; readonly failure: Failure }
 
 export interface SubscriptionRequest {
   readonly resource: string

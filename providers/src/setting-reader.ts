@@ -21,6 +21,8 @@ export interface SettingReader {
   optionalSecret(name: string, minimumBytes: number): Secret | undefined
   /** A day of the calendar (its beginning, UTC) or a moment in UTC, ISO 8601. */
   date(name: string): Date | undefined
+  /** Some of the allowed words, separated by commas; all of them unless set, none for `none`. */
+  choices(name: string, allowed: readonly string[]): readonly string[]
   mistake(sentence: string): void
 }
 
@@ -71,6 +73,15 @@ export function readerOf(environment: Environment, mode: 'production' | 'local')
       if (date === undefined)
         mistakes.push(`${name} is not a date: write it as 2027-03-31 or 2027-03-31T12:00:00Z.`)
       return date
+    },
+    choices(name, allowed) {
+      const value = text(name)
+      if (value === undefined) return allowed
+      if (value === 'none') return []
+      const chosen = value.split(',').map((word) => word.trim())
+      if (!chosen.every((word) => allowed.includes(word)))
+        mistakes.push(`${name} is wrong: write some of ${allowed.join(', ')}, separated by commas, or none.`)
+      return chosen
     },
     mistake: (sentence) => {
       mistakes.push(sentence)

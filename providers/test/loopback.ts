@@ -134,5 +134,6 @@ export function notification(parts: Partial<NotificationRequest> = {}): Notifica
 export const NOTHING_KNOWN: Lookup = {
   genuineRef: () => undefined,
   byChannelSecret: () => Promise.resolve(undefined),
+  genuineChannelSecret: () => false,
   byAddress: () => Promise.resolve([]),
 }

@@ -128,7 +128,9 @@ const acme: ProviderModule<AcmeSettings> = {
       },
       subscriptions: {
         endsWithGrant: false,
-        sharedByAccount: false,
+        sharedByAccount: () => false,
+        check: async () => ({ kind: 'checked', changed: false, cursor: '0' }),
+        pushDelayMs: () => 60_000,
         wanted: () => [],
         create: async () => ({
           kind: 'failed',

@@ -203,7 +203,12 @@ async function writeRefreshed(
     await recordRefreshed(needs, tx, now, { status, granted, removed })
     // what needs a scope that is gone is not subscribed any more
     if (removed.length > 0)
-      await needs.subscriptions.subscribe(tx, { id: row.id, provider: row.provider, grantedScopes: granted })
+      await needs.subscriptions.subscribe(tx, {
+        id: row.id,
+        provider: row.provider,
+        grantedScopes: granted,
+        fresh: false,
+      })
     return true
   })
   if (written && removed.length > 0) needs.subscriptions.changed(row.id)

@@ -5,6 +5,8 @@ export interface SubscribedConnection {
   readonly id: string
   readonly provider: string
   readonly grantedScopes: readonly string[]
+  /** After a new grant: the provider may have ended the subscriptions of the old one. */
+  readonly fresh: boolean
 }
 
 /** One subscription of a connection, as the console sees it. */
@@ -19,6 +21,12 @@ export interface SubscriptionView {
   readonly last_renewed_at: string | null
   readonly renews_at: string | null
   readonly renewal_failure_code: string | null
+  readonly last_checked_at: string | null
+  /** Checks that found changes that were not pushed. */
+  readonly missed: number
+  readonly missed_at: string | null
+  /** Of its own; null: as the setting says. */
+  readonly check_minutes: number | null
   readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]
 }
 

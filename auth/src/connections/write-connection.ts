@@ -97,6 +97,7 @@ export function writeConnection(needs: WriteNeeds, flow: ClaimedFlow, granted: G
       id: row.id,
       provider: flow.provider,
       grantedScopes: granted.tokens.grantedScopes,
+      fresh: true,
     })
     return row.id
   })

@@ -3,7 +3,15 @@
  * their deliveries; only then it is answered 2xx. A handshake is answered without the database. Never tells a sender
  * why it was refused.
  */
-import type { AccountSignal, Fact, Lookup, NotificationRequest, Provider, Verdict } from '@flovify/providers'
+import type {
+  AccountSignal,
+  Fact,
+  Lookup,
+  NotificationRequest,
+  Orphan,
+  Provider,
+  Verdict,
+} from '@flovify/providers'
 import type { Db } from '../db/sql.ts'
 import type { Ledger, NotificationToStore } from '../ledger/ledger.ts'
 import { type Clock, monotonicMs } from '../platform/clock.ts'
@@ -20,6 +28,8 @@ export interface IngestNeeds {
   /** Told after the commit; may be lost. */
   readonly notified: (subscriptionIds: readonly string[]) => void
   readonly nudgeDeliveries: () => void
+  /** One of ours that belongs to nobody is to be ended at its provider. May be lost: its next message says it again. */
+  readonly adoptOrphan: (orphan: Orphan) => void
   /** Writes down what has to be done about subscriptions that a provider says something of. */
   readonly heedLifecycle: (facts: readonly Fact[]) => Promise<void>
   /** Resolves when they are committed. */
@@ -110,6 +120,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
           return { status: 200, body: verdict.body, contentType: 'text/plain' }
         case 'rejected':
           needs.metrics.signatureFailures(providerId, verdict.reason)
+          if (verdict.orphan !== undefined) needs.adoptOrphan(verdict.orphan)
           return { status: verdict.status }
         case 'unavailable':
           needs.metrics.overloads(verdict.reason)

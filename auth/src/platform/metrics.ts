@@ -4,6 +4,8 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
+export type SubscriptionOutcome = 'created' | 'failed' | 'renewed' | 'lapsed' | 'stopped' | 'missed'
+
 export interface Metrics {
   callbacks(provider: string, outcome: 'succeeded' | 'failed'): void
   refreshes(provider: string, outcome: 'succeeded' | 'failed'): void
@@ -19,7 +21,7 @@ export interface Metrics {
   destinationChanges(change: 'failing' | 'recovered' | 'disabled'): void
   attemptSeconds(seconds: number): void
   groupSize(notifications: number): void
-  subscriptions(provider: string, outcome: 'created' | 'failed' | 'renewed' | 'lapsed'): void
+  subscriptions(provider: string, outcome: SubscriptionOutcome): void
   workErrors(kind: string): void
   serviceTokenFailures(): void
   /** @param outcome `2xx` … `5xx`, `failed` */

@@ -6,8 +6,8 @@
 import type { Fact } from '@flovify/providers'
 import type { Database } from '../db/sql.ts'
 import type { Nudge } from '../work/work.ts'
+import { RENEWALS } from './kinds.ts'
 import { addMissedGap, dueNow, loseSubscription, renewSoon } from './renewal-store.ts'
-import { RENEWALS } from './subscriptions.ts'
 
 export interface LifecycleNeeds {
   readonly db: Database

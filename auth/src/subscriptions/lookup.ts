@@ -49,6 +49,7 @@ export function openLookup(needs: LookupNeeds): SubscriptionLookup {
           const known = row && {
             id: row.id,
             connectionId: row.connection_id,
+            resource: row.resource,
             providerSubscriptionId: row.provider_subscription_id ?? undefined,
             accountKey: row.account_key,
             tenant: row.tenant ?? undefined,
@@ -57,6 +58,7 @@ export function openLookup(needs: LookupNeeds): SubscriptionLookup {
           return { value: known, keepMs: known?.providerSubscriptionId === undefined ? NOT_KEPT : SECRET_MS }
         })
       },
+      genuineChannelSecret: (presented) => needs.channelKeys.genuineChannelSecret(presented),
       byAddress: (address) =>
         byAddress.read(`${providerId}/${address}`, async () => {
           const rows = await findByAddress(needs.db, providerId, address)

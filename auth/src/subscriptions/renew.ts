@@ -3,7 +3,7 @@
  * does not know any more, and what expired because nobody could renew it, is wanted anew, with the gap written down.
  * What needs a person waits: connecting again makes the next try succeed.
  */
-import type { Failure, Provider, RenewalOutcome, Secret } from '@flovify/providers'
+import type { Failure, Provider, RenewalOutcome, Secret, SubscriptionOutcome } from '@flovify/providers'
 import type { Transaction } from '../db/sql.ts'
 import { withDeadline } from '../platform/deadline.ts'
 import { errorFields } from '../platform/log.ts'
@@ -16,13 +16,11 @@ import {
   noteRenewed,
   settleRenewal,
 } from './renewal-store.ts'
-import { eventOf, type SettleNeeds } from './settle.ts'
+import { createSuccessor, type ReplaceNeeds, settleSuccessor } from './replace.ts'
+import { eventOf } from './settle.ts'
 import type { SubscriptionToCreate } from './store.ts'
 
-export interface RenewNeeds extends SettleNeeds {
-  /** The ring key that makes refs and channel secrets now. */
-  readonly primaryKeyId: string
-}
+export type RenewNeeds = ReplaceNeeds
 
 const RENEW_MS = 15_000
 
@@ -41,25 +39,27 @@ export async function renew(
   if (token.kind === 'none') return later(needs, due, subscription, token.failure)
   const { provider_subscription_id: providerSubscriptionId } = subscription
   if (providerSubscriptionId === null) return lose(needs, due, subscription, 'removed')
-  // Its secret is made by a key that is going out of use. Two at once would send everything twice.
-  if (subscription.channel_key_id !== needs.primaryKeyId) {
-    await call(needs, subscription, signal, async (abort): Promise<RenewalOutcome> => {
+  const { accessToken } = token
+  const side = provider.subscriptions
+  if (side.isReplaced?.(subscription.resource))
+    return replace(needs, due, subscription, provider, accessToken, signal)
+  // Its secret is made by a key that is going out of use, or it is silent although it lives: prolonging changes nothing.
+  // Two at once would send everything twice.
+  const isUseless =
+    subscription.channel_key_id !== needs.channelKeys.keyId || subscription.silent_since !== null
+  if (isUseless && !side.sharedByAccount(subscription.resource)) {
+    await call<RenewalOutcome>(needs, subscription, signal, async (abort) => {
       const { resource } = subscription
-      await provider.subscriptions.stop({
-        resource,
-        providerSubscriptionId,
-        accessToken: token.accessToken,
-        signal: abort,
-      })
+      await side.stop({ resource, providerSubscriptionId, accessToken, signal: abort })
       return { kind: 'gone' }
     })
     return lose(needs, due, subscription, 'replaced')
   }
-  const outcome = await call(needs, subscription, signal, (abort) =>
-    provider.subscriptions.renew({
+  const outcome = await call<RenewalOutcome>(needs, subscription, signal, (abort) =>
+    side.renew({
       resource: subscription.resource,
       providerSubscriptionId,
-      accessToken: token.accessToken,
+      accessToken,
       grantedLifeMs: subscription.life_seconds === null ? undefined : subscription.life_seconds * 1_000,
       signal: abort,
     }),
@@ -71,6 +71,22 @@ export async function renew(
   await renewed(needs, due, subscription, provider, outcome.expiresAt)
 }
 
+async function replace(
+  needs: RenewNeeds,
+  due: DueRow,
+  subscription: SubscriptionToCreate,
+  provider: Provider,
+  accessToken: Secret,
+  signal: AbortSignal,
+): Promise<void> {
+  const outcome = await call<SubscriptionOutcome | undefined>(needs, subscription, signal, (abort) =>
+    createSuccessor(needs, due, subscription, provider, accessToken, abort),
+  )
+  if (outcome === undefined || (signal.aborted && outcome.kind === 'failed')) return
+  if (outcome.kind === 'failed') return later(needs, due, subscription, outcome.failure)
+  await settleSuccessor(needs, due, subscription, provider, outcome)
+}
+
 async function renewed(
   needs: RenewNeeds,
   due: DueRow,
@@ -79,7 +95,8 @@ async function renewed(
   expiresAt: Date,
 ): Promise<void> {
   const lifeSeconds = (expiresAt.getTime() - subscription.now.getTime()) / 1_000
-  const inSeconds = renewInSeconds(lifeSeconds, provider.subscriptions.renewWithinMs, needs.random())
+  const withinMs = provider.subscriptions.renewWithinMs?.(subscription.resource)
+  const inSeconds = renewInSeconds(lifeSeconds, withinMs, needs.random())
   const settled = await settle(needs, due, inSeconds, 'done', async (tx) => {
     await noteRenewed(tx, subscription.id, expiresAt)
     await needs.ledger.record(tx, [
@@ -161,12 +178,14 @@ function settle(
   })
 }
 
-async function call(
+type Failed = { readonly kind: 'failed'; readonly failure: Failure }
+
+async function call<Outcome>(
   needs: RenewNeeds,
   subscription: SubscriptionToCreate,
   signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<RenewalOutcome>,
-): Promise<RenewalOutcome> {
+  work: (signal: AbortSignal) => Promise<Outcome>,
+): Promise<Outcome | Failed> {
   try {
     const inTime = await withDeadline(RENEW_MS, signal, work)
     if (inTime.kind === 'answered') return inTime.value

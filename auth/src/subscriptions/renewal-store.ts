@@ -24,7 +24,7 @@ export const noteRenewed = (tx: Db, id: string, expiresAt: Date) =>
   tx.rows(sql`
     update auth.subscriptions
        set expires_at = ${expiresAt}, life_seconds = extract(epoch from ${expiresAt}::timestamptz - auth.clock())::float8,
-           last_renewed_at = auth.clock(), renewal_failure_code = null, expiring_told = false, updated_at = auth.clock()
+           last_renewed_at = auth.clock(), renewal_failure_code = null, expiring_told = false, silent_since = null, updated_at = auth.clock()
      where id = ${id} and state = 'active'`)
 
 export const noteRenewalFailure = (tx: Db, id: string, code: string, expiring: boolean) =>
@@ -40,7 +40,7 @@ export const noteRenewalFailure = (tx: Db, id: string, code: string, expiring: b
 export async function loseSubscription(tx: Db, id: string, reason: GapReason): Promise<boolean> {
   const lost = await tx.rows(sql`
     with lost as (
-      update auth.subscriptions set state = 'wanted', failure_code = null, renewal_failure_code = null, expiring_told = false, updated_at = auth.clock()
+      update auth.subscriptions set state = 'wanted', failure_code = null, renewal_failure_code = null, expiring_told = false, silent_since = null, updated_at = auth.clock()
        where id = ${id} and state = 'active'
       returning id, connection_id, coalesce(last_notification_at, last_renewed_at, created_at) as since, expires_at
     )

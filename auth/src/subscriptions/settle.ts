@@ -2,16 +2,19 @@
  * What follows a create call: active with its event, later again, or given up with a reason. Each is one transaction,
  * fenced by the lease; a result whose lease was lost is dropped. Never calls a provider.
  */
-import type { Failure, JsonObject, SubscriptionOutcome } from '@flovify/providers'
+import type { Failure, JsonObject, ProviderSubscriptions, SubscriptionOutcome } from '@flovify/providers'
 import type { Database } from '../db/sql.ts'
 import type { Ledger, NewEvent } from '../ledger/ledger.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
-import type { DueRow } from '../work/work.ts'
+import type { DueRow, Nudge } from '../work/work.ts'
+import { armCheck } from './check-store.ts'
+import { CHECKS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
 import { renewInSeconds } from './renewal-schedule.ts'
 import { closeGaps, settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
+import { insertStop } from './stop-store.ts'
 import { activate, noteFailure, type SubscriptionToCreate, settle, settleUntil } from './store.ts'
 
 export interface SettleNeeds {
@@ -20,12 +23,19 @@ export interface SettleNeeds {
   readonly lookup: Pick<SubscriptionLookup, 'forget'>
   /** 0 ≤ random < 1, for the jitter */
   readonly random: () => number
+  readonly nudge: Nudge
   readonly metrics: Metrics
   readonly log: Log
 }
 
+/** What an event says of the subscription it is about. */
+export type EventSubject = Pick<
+  SubscriptionToCreate,
+  'id' | 'connection_id' | 'owner_id' | 'provider' | 'kind' | 'resource' | 'account_label'
+>
+
 /** An event about a subscription, as rules can send it on. @param more members of its own */
-export function eventOf(type: string, subscription: SubscriptionToCreate, more: JsonObject): NewEvent {
+export function eventOf(type: string, subscription: EventSubject, more: JsonObject): NewEvent {
   return {
     type,
     area: 'lifecycle',
@@ -50,10 +60,11 @@ export async function succeed(
   due: DueRow,
   subscription: SubscriptionToCreate,
   created: Extract<SubscriptionOutcome, { kind: 'created' }>,
-  renewWithinMs: number | undefined,
+  side: ProviderSubscriptions,
 ): Promise<void> {
   const lifeSeconds = (created.expiresAt.getTime() - subscription.now.getTime()) / 1_000
-  const inSeconds = renewInSeconds(lifeSeconds, renewWithinMs, needs.random())
+  const withinMs = side.renewWithinMs?.(subscription.resource)
+  const inSeconds = renewInSeconds(lifeSeconds, withinMs, needs.random())
   const settled = await needs.db.transaction(async (tx) => {
     if (!(await settleRenewal(tx, due, inSeconds, 'done'))) return false
     await activate(tx, {
@@ -63,18 +74,26 @@ export async function succeed(
       cursor: created.cursor ?? null,
     })
     await closeGaps(tx, subscription.id)
+    await armCheck(tx, subscription.id)
     await needs.ledger.record(tx, [
       eventOf('subscription.v1.created', subscription, { expiresAt: created.expiresAt.toISOString() }),
     ])
     return true
   })
   if (!settled) {
-    needs.log.warn(
-      { provider: subscription.provider, subscription: subscription.id },
-      'a subscription was created after its lease was lost; it is left to expire at the provider',
-    )
+    // somebody else has the row: what was made here belongs to nobody, unless the whole account has only one
+    if (side.sharedByAccount(subscription.resource)) return
+    await insertStop(needs.db, {
+      connectionId: subscription.connection_id,
+      provider: subscription.provider,
+      resource: subscription.resource,
+      providerSubscriptionId: created.providerSubscriptionId,
+      expiresAt: created.expiresAt,
+    })
+    needs.nudge.nudge(STOPS)
     return
   }
+  needs.nudge.nudge(CHECKS)
   needs.lookup.forget(subscription.connection_id)
   needs.metrics.subscriptions(subscription.provider, 'created')
   needs.log.info(

@@ -1,19 +1,106 @@
-/** Subscriptions that are stopped here and may still live at the provider. */
+/** Subscriptions that are over here and may still live at the provider. */
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
+import type { DueRow } from '../work/work.ts'
 
 const left = sql`state = 'stopped' and ended_at_provider is null and provider_subscription_id is not null and expires_at > auth.clock()`
 
+export interface LeftAtProvider {
+  readonly id: string
+  readonly resource: string
+  readonly provider_subscription_id: string
+}
+
+/** Of a connection that ends: its own, and what waits to be stopped besides. */
 export const findToStop = (db: Db, connectionId: string) =>
-  db.rows<{ id: string; resource: string; provider_subscription_id: string }>(sql`
+  db.rows<LeftAtProvider>(sql`
     select id, resource, provider_subscription_id from auth.subscriptions
-     where connection_id = ${connectionId} and ${left} order by created_at, id`)
+     where connection_id = ${connectionId} and ${left}
+    union all
+    select id, resource, provider_subscription_id from auth.subscription_stops
+     where connection_id = ${connectionId} and expires_at > auth.clock()
+     order by id`)
 
 export async function hasSubscriptionsToStop(db: Db, connectionId: string): Promise<boolean> {
   const row = await db.one(sql`
-    select 1 from auth.subscriptions where connection_id = ${connectionId} and ${left} limit 1`)
+    select 1 from auth.subscriptions where connection_id = ${connectionId} and ${left}
+    union all
+    select 1 from auth.subscription_stops where connection_id = ${connectionId} and expires_at > auth.clock() limit 1`)
   return row !== undefined
 }
 
 export const markEnded = (db: Db, id: string) =>
-  db.rows(sql`update auth.subscriptions set ended_at_provider = auth.clock() where id = ${id}`)
+  db.rows(sql`
+    with stop as (delete from auth.subscription_stops where id = ${id})
+    update auth.subscriptions set ended_at_provider = auth.clock() where id = ${id}`)
+
+export interface NewStop {
+  readonly connectionId: string
+  readonly provider: string
+  readonly resource: string
+  readonly providerSubscriptionId: string
+  readonly expiresAt: Date
+}
+
+/** To be stopped, from now on until it expires. Said twice is said once. */
+export const insertStop = (tx: Db, stop: NewStop) =>
+  tx.rows(sql`
+    insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
+    values (${stop.connectionId}, ${stop.provider}, ${stop.resource}, ${stop.providerSubscriptionId}, ${stop.expiresAt})
+    on conflict (connection_id, provider_subscription_id) do nothing`)
+
+/** Those of a living connection that were just stopped here, and still live there. */
+export const insertStopsOf = (tx: Db, subscriptionIds: readonly string[]) =>
+  tx.rows(sql`
+    with over as (
+      update auth.subscriptions set ended_at_provider = auth.clock()
+       where id = any(${[...subscriptionIds]}::text[]) and ${left}
+      returning connection_id, provider, resource, provider_subscription_id, expires_at
+    )
+    insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
+    select * from over on conflict (connection_id, provider_subscription_id) do nothing`)
+
+export interface StopRow extends LeftAtProvider {
+  readonly connection_id: string
+  readonly provider: string
+  readonly attempts: number
+  readonly expired: boolean
+}
+
+export const findStop = (db: Db, due: DueRow) =>
+  db.one<StopRow>(sql`
+    select id, connection_id, provider, resource, provider_subscription_id, attempts, expires_at <= auth.clock() as expired
+      from auth.subscription_stops where id = ${due.id} and lease_id = ${due.lease_id}`)
+
+export const finishStop = (db: Db, due: DueRow) =>
+  db.rows(sql`delete from auth.subscription_stops where id = ${due.id} and lease_id = ${due.lease_id}`)
+
+export const deferStop = (db: Db, due: DueRow, seconds: number) =>
+  db.rows(sql`
+    update auth.subscription_stops
+       set due_at = auth.clock() + make_interval(secs => ${seconds}), lease_until = null, lease_id = null, claims = 0,
+           attempts = attempts + 1
+     where id = ${due.id} and lease_id = ${due.lease_id}`)
+
+/**
+ * Which of these, given as pairs of our id (from its `ref`) and the provider's, belong to nobody: the row has another one
+ * by now, or is over. A row whose create call is on the way may be about to own it: left alone.
+ */
+export const findOrphans = (
+  db: Db,
+  pairs: readonly { readonly subscriptionId: string; readonly providerSubscriptionId: string }[],
+) =>
+  db.rows<{
+    provider_subscription_id: string
+    connection_id: string
+    provider: string
+    resource: string
+  }>(sql`
+    select p.provider_subscription_id, s.connection_id, s.provider, s.resource
+      from unnest(${pairs.map((pair) => pair.subscriptionId)}::text[],
+                  ${pairs.map((pair) => pair.providerSubscriptionId)}::text[]) p (id, provider_subscription_id)
+      join auth.subscriptions s on s.id = p.id
+      join auth.oauth_tokens c on c.id = s.connection_id
+     where c.status not in ('revoking', 'revoked') and s.state <> 'wanted' and s.next_secret_hash is null
+       and not (s.state = 'active' and p.provider_subscription_id = s.provider_subscription_id)
+       and (s.previous_provider_subscription_id is null or p.provider_subscription_id <> s.previous_provider_subscription_id)`)

@@ -28,7 +28,7 @@ export async function stopAtProvider(
 ): Promise<StopOutcome> {
   const side = needs.provider(connection.provider)?.subscriptions
   for (const row of await findToStop(needs.db, connection.id)) {
-    if (side !== undefined && !(side.sharedByAccount && connection.shared)) {
+    if (side !== undefined && !(side.sharedByAccount(row.resource) && connection.shared)) {
       const { resource, provider_subscription_id: providerSubscriptionId } = row
       const stopped = await withDeadline(STOP_MS, signal, (abort) =>
         side.stop({ resource, providerSubscriptionId, accessToken, signal: abort }),
@@ -44,4 +44,4 @@ export async function stopAtProvider(
   return { kind: 'ended' }
 }
 
-const isFinal = (failure: Failure) => failure.class === 'permanent' || failure.class === 'needs_user'
+export const isFinal = (failure: Failure) => failure.class === 'permanent' || failure.class === 'needs_user'

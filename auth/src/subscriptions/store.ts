@@ -2,7 +2,7 @@
  * Subscriptions and their due rows. Of a channel secret only the hash is stored. Settling is fenced: it changes nothing
  * unless the row's lease is still the worker's own.
  */
-import type { Db, Sql } from '../db/sql.ts'
+import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
 
@@ -39,27 +39,67 @@ export const makeDue = (tx: Db, id: string) =>
     on conflict (id) do update
       set due_at = auth.clock(), lease_until = null, lease_id = null, attempts = 0, claims = 0`)
 
+const NO_SECRETS = sql`channel_secret_hash = null, next_secret_hash = null, previous_secret_hash = null`
+
 /** Ends them on our side. A worker that is creating one loses its lease and drops what it gets. */
 export const stopSubscriptions = (tx: Db, connectionId: string) =>
   tx.rows(sql`
     with stopped as (
-      update auth.subscriptions set state = 'stopped', channel_secret_hash = null, updated_at = auth.clock()
+      update auth.subscriptions set state = 'stopped', ${NO_SECRETS}, updated_at = auth.clock()
        where connection_id = ${connectionId} and state <> 'stopped'
       returning id
     )
     update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
      where id in (select id from stopped)`)
 
-/** Kinds that the granted scopes do not carry any more: what still arrives is not ours, and they lapse at the provider. */
-export const stopUnwanted = (tx: Db, connectionId: string, wanted: readonly string[]) =>
-  tx.rows(sql`
+/**
+ * Kinds that are not wanted any more: what still arrives is not ours. One that was discovered goes with its origin, or by
+ * its own name among `off`.
+ */
+export const stopUnwanted = (
+  tx: Db,
+  connectionId: string,
+  wanted: readonly string[],
+  off: readonly string[],
+) =>
+  tx.rows<{ id: string }>(sql`
     with stopped as (
-      update auth.subscriptions set state = 'stopped', channel_secret_hash = null, updated_at = auth.clock()
-       where connection_id = ${connectionId} and state <> 'stopped' and kind <> all(${wanted}::text[])
+      update auth.subscriptions set state = 'stopped', ${NO_SECRETS}, updated_at = auth.clock()
+       where connection_id = ${connectionId} and state <> 'stopped'
+         and (split_part(kind, ':', 1) <> all(${wanted}::text[]) or kind = any(${off}::text[]))
+      returning id
+    ), settled as (
+      update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
+       where id in (select id from stopped)
+    )
+    select id from stopped`)
+
+/** Those that were found below `prefix` and are not any more. */
+export const stopVanished = (tx: Db, connectionId: string, prefix: string, found: readonly string[]) =>
+  tx.rows<{ id: string }>(sql`
+    with stopped as (
+      update auth.subscriptions set state = 'stopped', ${NO_SECRETS}, updated_at = auth.clock()
+       where connection_id = ${connectionId} and state <> 'stopped' and starts_with(kind, ${prefix})
+         and kind <> all(${found}::text[])
+      returning id
+    ), settled as (
+      update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
+       where id in (select id from stopped)
+    )
+    select id from stopped`)
+
+/** The provider ended them with the old grant, as it did what they were found by. */
+export const wantDiscoveredAgain = (tx: Db, connectionId: string, origins: readonly string[]) =>
+  tx.rows(sql`
+    with again as (
+      update auth.subscriptions set state = 'wanted', failure_code = null, updated_at = auth.clock()
+       where connection_id = ${connectionId} and state <> 'stopped' and strpos(kind, ':') > 0
+         and split_part(kind, ':', 1) = any(${origins}::text[])
       returning id
     )
-    update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
-     where id in (select id from stopped)`)
+    update auth.subscription_renewals
+       set due_at = auth.clock(), lease_until = null, lease_id = null, attempts = 0, claims = 0
+     where id in (select id from again)`)
 
 export interface SubscriptionToCreate {
   readonly id: string
@@ -76,6 +116,9 @@ export interface SubscriptionToCreate {
   readonly life_seconds: number | null
   readonly renewal_failure_code: string | null
   readonly expiring_told: boolean
+  readonly expires_at: Date | null
+  /** A check found changes that were not pushed. */
+  readonly silent_since: Date | null
   /** Until it expires; 0 when that is over, or not known. */
   readonly left_seconds: number
   /** By the database's clock. */
@@ -85,7 +128,7 @@ export interface SubscriptionToCreate {
 export const findToCreate = (db: Db, due: DueRow) =>
   db.one<SubscriptionToCreate>(sql`
     select s.id, s.connection_id, c.owner_id, s.provider, s.kind, s.resource, s.state, c.account_label, r.attempts,
-           s.provider_subscription_id, s.channel_key_id, s.life_seconds, s.renewal_failure_code, s.expiring_told,
+           s.provider_subscription_id, s.channel_key_id, s.life_seconds, s.renewal_failure_code, s.expiring_told, s.expires_at, s.silent_since,
            greatest(0, coalesce(extract(epoch from s.expires_at - auth.clock()), 0))::float8 as left_seconds, auth.clock() as now
       from auth.subscription_renewals r
       join auth.subscriptions s on s.id = r.id
@@ -110,7 +153,7 @@ export async function storeSecretHash(
       returning id
     )
     update auth.subscriptions s
-       set channel_secret_hash = ${hash}, channel_key_id = ${channelKeyId}, provider_subscription_id = null, expires_at = null, updated_at = auth.clock()
+       set channel_secret_hash = ${hash}, channel_key_id = ${channelKeyId}, next_secret_hash = null, provider_subscription_id = null, expires_at = null, updated_at = auth.clock()
       from held where s.id = held.id and s.state = 'wanted'
     returning s.id`)
   return stored.length === 1
@@ -142,7 +185,7 @@ export const activate = (
     update auth.subscriptions
        set state = 'active', provider_subscription_id = ${row.providerSubscriptionId}, expires_at = ${row.expiresAt},
            life_seconds = extract(epoch from ${row.expiresAt}::timestamptz - auth.clock())::float8, last_renewed_at = auth.clock(),
-           cursor = ${row.cursor}, failure_code = null, renewal_failure_code = null, expiring_told = false, updated_at = auth.clock()
+           cursor = ${row.cursor}, failure_code = null, renewal_failure_code = null, expiring_told = false, silent_since = null, updated_at = auth.clock()
      where id = ${row.id}`)
 
 /** Keeps what is known and says why it does not work yet. */
@@ -154,18 +197,22 @@ export const noteFailure = (tx: Db, row: { id: string; state: 'wanted' | 'failed
 export interface KnownRow {
   readonly id: string
   readonly connection_id: string
+  readonly resource: string
   readonly provider_subscription_id: string | null
   readonly account_key: string
   readonly tenant: string | null
 }
 
-/** `wanted` too: its create call may be on the way. */
+/** `wanted` too: its create call may be on the way. A successor has no id yet; a predecessor counts until it expires. */
 export const findByChannelHash = (db: Db, provider: string, hash: Buffer) =>
   db.one<KnownRow>(sql`
-    select s.id, s.connection_id, s.provider_subscription_id, c.account_key, c.tenant
+    select s.id, s.connection_id, s.resource, c.account_key, c.tenant,
+           case when s.channel_secret_hash = ${hash} then s.provider_subscription_id
+                when s.previous_secret_hash = ${hash} then s.previous_provider_subscription_id end as provider_subscription_id
       from auth.subscriptions s join auth.oauth_tokens c on c.id = s.connection_id
-     where s.channel_secret_hash = ${hash} and s.provider = ${provider} and s.state in ('wanted', 'active')
-       and c.status <> 'revoked'`)
+     where (s.channel_secret_hash = ${hash} or s.next_secret_hash = ${hash}
+            or (s.previous_secret_hash = ${hash} and s.previous_expires_at > auth.clock()))
+       and s.provider = ${provider} and s.state in ('wanted', 'active') and c.status <> 'revoked'`)
 
 export const findByAddress = (db: Db, provider: string, address: string) =>
   db.rows<{ id: string; connection_id: string }>(sql`
@@ -175,47 +222,13 @@ export const findByAddress = (db: Db, provider: string, address: string) =>
        and s.state in ('wanted', 'active')
      order by s.id`)
 
-/** Ids in order, so that two that touch the same rows never wait for one another. */
-export const noteNotified = (db: Db, ids: readonly string[], at: Date) =>
+/** Ids in order, so that two that touch the same rows never wait for one another. @param times for each id */
+export const noteNotified = (db: Db, times: ReadonlyMap<string, Date>) =>
   db.rows(sql`
-    update auth.subscriptions s set last_notification_at = ${at}
-      from (select id from auth.subscriptions
-             where id = any (${[...ids]}::text[])
-               and (last_notification_at is null or last_notification_at < ${at}::timestamptz - interval '1 minute')
-             order by id for no key update) touched
+    update auth.subscriptions s set last_notification_at = touched.at
+      from (select o.id, t.at
+              from auth.subscriptions o
+              join unnest(${[...times.keys()]}::text[], ${[...times.values()]}::timestamptz[]) t (id, at) on t.id = o.id
+             where o.last_notification_at is null or o.last_notification_at < t.at
+             order by o.id for no key update of o) touched
      where s.id = touched.id`)
-
-export interface SubscriptionRow {
-  readonly id: string
-  readonly connection_id: string
-  readonly kind: string
-  readonly resource: string
-  readonly state: string
-  readonly expires_at: Date | null
-  readonly last_notification_at: Date | null
-  readonly failure_code: string | null
-  readonly last_renewed_at: Date | null
-  readonly renews_at: Date | null
-  readonly renewal_failure_code: string | null
-  readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]
-}
-
-/** The newest of each kind: earlier ones that were stopped are history. */
-export const findOfConnections = (db: Db, connectionIds: readonly string[]) =>
-  db.rows<SubscriptionRow>(sql`
-    select distinct on (connection_id, kind)
-           s.id, connection_id, kind, resource, state, expires_at, last_notification_at, failure_code, last_renewed_at,
-           case when state = 'active' then r.due_at end as renews_at, renewal_failure_code, g.gaps
-      from auth.subscriptions s
-      left join auth.subscription_renewals r on r.id = s.id
-     cross join lateral (
-       select coalesce(jsonb_agg(jsonb_build_object('reason', reason, 'from', ${isoText(sql`from_at`)}, 'to', ${isoText(sql`to_at`)}) order by id desc), '[]') as gaps
-         from (select * from auth.subscription_gaps
-                where subscription_id = s.id and created_at > auth.clock() - interval '30 days' order by id desc limit 5) newest) g
-     where connection_id = any (${[...connectionIds]}::text[])
-     order by connection_id, kind, created_at desc, s.id`)
-
-/** As JavaScript writes it. */
-function isoText(at: Sql): Sql {
-  return sql`to_char(${at} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
-}

@@ -2,28 +2,30 @@
  * What a connection should be subscribed to, written down in the transaction that writes the connection; a due row makes
  * the worker create it. Also ends them on our side and shows them. Never talks to a provider.
  */
-import type { Provider } from '@flovify/providers'
+import type { Provider, WantedSubscription } from '@flovify/providers'
 import type { Db, Transaction } from '../db/sql.ts'
 import { newId } from '../platform/ids.ts'
 import type { Nudge } from '../work/work.ts'
+import { findOff } from './choice-store.ts'
+import { RENEWALS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
-import { hasSubscriptionsToStop } from './stop-store.ts'
+import { hasSubscriptionsToStop, insertStopsOf } from './stop-store.ts'
 import {
-  findOfConnections,
   insertSubscription,
   makeDue,
   stopSubscriptions,
   stopUnwanted,
+  stopVanished,
   wantAgain,
+  wantDiscoveredAgain,
 } from './store.ts'
+import { findOfConnections } from './view-store.ts'
 
 export interface SubscriptionsNeeds {
   readonly provider: (id: string) => Provider | undefined
   readonly nudge: Nudge
   readonly lookup: Pick<SubscriptionLookup, 'forget'>
 }
-
-export const RENEWALS = 'subscription_renewals'
 
 export interface SubscriptionView {
   readonly id: string
@@ -36,15 +38,29 @@ export interface SubscriptionView {
   readonly last_renewed_at: string | null
   readonly renews_at: string | null
   readonly renewal_failure_code: string | null
+  readonly last_checked_at: string | null
+  readonly missed: number
+  readonly missed_at: string | null
+  readonly check_minutes: number | null
   readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]
 }
 
 export interface Subscriptions {
-  /** No duplicates: one live subscription for each kind. */
+  /**
+   * Makes what is wanted follow from the scopes, the settings and the choices. No duplicates: one live subscription for
+   * each kind. `fresh`: after a new grant, what the provider
+   * ended with the old one is made anew.
+   */
   subscribe(
     tx: Transaction,
-    connection: { id: string; provider: string; grantedScopes: readonly string[] },
+    connection: { id: string; provider: string; grantedScopes: readonly string[]; fresh: boolean },
   ): Promise<void>
+  /** What was found by asking, beside what it was found by; those that are not found any more end. @returns whether anything is new */
+  watchDiscovered(
+    tx: Transaction,
+    origin: { readonly connectionId: string; readonly provider: string; readonly kind: string },
+    wanted: readonly WantedSubscription[],
+  ): Promise<boolean>
   /** On our side, at once: what still arrives is not genuine any more. At the provider: `stop.ts`. */
   stop(tx: Transaction, connectionId: string): Promise<void>
   hasToStop(tx: Db, connectionId: string): Promise<boolean>
@@ -57,26 +73,36 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
   return {
     async subscribe(tx, connection) {
       const side = needs.provider(connection.provider)?.subscriptions
-      const wanted = side?.wanted(connection.grantedScopes) ?? []
-      const recreate = side?.endsWithGrant ?? false
-      await stopUnwanted(
+      const off = await findOff(tx, connection.id)
+      const wanted = (side?.wanted(connection.grantedScopes) ?? []).filter(({ kind }) => !off.includes(kind))
+      const kinds = wanted.map(({ kind }) => kind)
+      const unwanted = await stopUnwanted(tx, connection.id, kinds, off)
+      if (unwanted.length > 0)
+        await insertStopsOf(
+          tx,
+          unwanted.map(({ id }) => id),
+        )
+      const recreate = connection.fresh && (side?.endsWithGrant ?? false)
+      for (const one of wanted) await want(tx, connection.id, connection.provider, one, recreate)
+      if (recreate) await wantDiscoveredAgain(tx, connection.id, kinds)
+    },
+    async watchDiscovered(tx, { connectionId, provider, kind }, wanted) {
+      const off = await findOff(tx, connectionId)
+      const found = wanted.filter((one) => !off.includes(one.kind))
+      const over = await stopVanished(
         tx,
-        connection.id,
-        wanted.map(({ kind }) => kind),
+        connectionId,
+        `${kind}:`,
+        found.map((one) => one.kind),
       )
-      for (const { kind, resource } of wanted) {
-        const known = await wantAgain(tx, { connectionId: connection.id, kind, resource, recreate })
-        if (known?.again === true) await makeDue(tx, known.id)
-        if (known !== undefined) continue
-        const inserted = await insertSubscription(tx, {
-          id: newId('sub'),
-          connectionId: connection.id,
-          provider: connection.provider,
-          kind,
-          resource,
-        })
-        if (inserted !== undefined) await makeDue(tx, inserted.id)
-      }
+      if (over.length > 0)
+        await insertStopsOf(
+          tx,
+          over.map(({ id }) => id),
+        )
+      let news = over.length > 0
+      for (const one of found) if (await want(tx, connectionId, provider, one, false)) news = true
+      return news
     },
     async stop(tx, connectionId) {
       await stopSubscriptions(tx, connectionId)
@@ -85,6 +111,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
     changed(connectionId) {
       needs.lookup.forget(connectionId)
       needs.nudge.nudge(RENEWALS)
+      needs.nudge.nudge(STOPS)
     },
     async viewsOf(db, connectionIds) {
       const views = new Map<string, SubscriptionView[]>()
@@ -96,10 +123,28 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
           last_notification_at: row.last_notification_at?.toISOString() ?? null,
           last_renewed_at: row.last_renewed_at?.toISOString() ?? null,
           renews_at: row.renews_at?.toISOString() ?? null,
+          last_checked_at: row.last_checked_at?.toISOString() ?? null,
+          missed_at: row.missed_at?.toISOString() ?? null,
         }
         views.set(connection_id, [...(views.get(connection_id) ?? []), view])
       }
       return views
     },
   }
+}
+
+/** @returns whether there is something to do */
+async function want(
+  tx: Transaction,
+  connectionId: string,
+  provider: string,
+  { kind, resource }: WantedSubscription,
+  recreate: boolean,
+): Promise<boolean> {
+  const known = await wantAgain(tx, { connectionId, kind, resource, recreate })
+  if (known?.again === true) await makeDue(tx, known.id)
+  if (known !== undefined) return known.again
+  const inserted = await insertSubscription(tx, { id: newId('sub'), connectionId, provider, kind, resource })
+  if (inserted !== undefined) await makeDue(tx, inserted.id)
+  return inserted !== undefined
 }

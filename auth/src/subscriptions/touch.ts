@@ -20,17 +20,42 @@ const REMEMBERED = 10_000
 
 export function openTouch(needs: TouchNeeds): Touch {
   const touched = new Map<string, number>()
-  return async (subscriptionIds, at) => {
-    const now = needs.monotonicMs()
-    const due = [...new Set(subscriptionIds)].filter((id) => now - (touched.get(id) ?? -Infinity) >= PAUSE_MS)
-    if (due.length === 0) return
-    if (touched.size + due.length > REMEMBERED) touched.clear()
-    for (const id of due) touched.set(id, now)
+  /** Notified within the pause: noted when it is over, so that a check finds the newest time. */
+  const waiting = new Map<string, Date>()
+  let timer: NodeJS.Timeout | undefined
+
+  const note = async (times: ReadonlyMap<string, Date>) => {
     try {
-      await noteNotified(needs.db, due, at)
+      await noteNotified(needs.db, times)
     } catch (error) {
-      for (const id of due) touched.delete(id)
+      for (const id of times.keys()) touched.delete(id)
       needs.log.warn(errorFields(error), 'the time of a last notification was not noted')
     }
+  }
+  const noteWaiting = async () => {
+    timer = undefined
+    const times = new Map(waiting)
+    waiting.clear()
+    await note(times)
+  }
+  return async (subscriptionIds, at) => {
+    const now = needs.monotonicMs()
+    const due: string[] = []
+    for (const id of new Set(subscriptionIds)) {
+      if (now - (touched.get(id) ?? -Infinity) >= PAUSE_MS) due.push(id)
+      else if (waiting.size < REMEMBERED) waiting.set(id, at)
+    }
+    if (waiting.size > 0 && timer === undefined)
+      timer = setTimeout(() => {
+        // note never rejects
+        void noteWaiting()
+      }, PAUSE_MS).unref()
+    if (due.length === 0) return
+    if (touched.size + due.length > REMEMBERED) touched.clear()
+    for (const id of due) {
+      touched.set(id, now)
+      waiting.delete(id)
+    }
+    await note(new Map(due.map((id) => [id, at])))
   }
 }

@@ -10,17 +10,18 @@
  */
 import type { Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
 import { withDeadline } from '../platform/deadline.ts'
-import { isId, sha256 } from '../platform/ids.ts'
+import { sha256 } from '../platform/ids.ts'
 import { errorFields } from '../platform/log.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
 import { claimDue, extendLease, releaseLease } from '../work/due.ts'
-import type { DueRow, WorkKind } from '../work/work.ts'
+import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
+import { notificationUrl } from './address.ts'
+import { RENEWALS } from './kinds.ts'
 import { renew } from './renew.ts'
 import { settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { giveUp, type SettleNeeds, succeed, tryLater } from './settle.ts'
 import { findToCreate, type SubscriptionToCreate, settle, storeSecretHash } from './store.ts'
-import { RENEWALS } from './subscriptions.ts'
 
 /** What this room needs of the connections room. */
 export type AccessToken = (
@@ -39,6 +40,7 @@ export interface RenewalNeeds extends SettleNeeds {
   readonly channelKeys: ChannelKeys
   /** Public origin of the notifications, without a slash at the end. */
   readonly webhookOrigin: string
+  readonly nudge: Nudge
 }
 
 export const CREATE_MS = 15_000
@@ -108,7 +110,7 @@ async function attendLive(
       : read.kind === 'expired'
         ? none('transient', 'token_expired')
         : none('needs_user', read.kind === 'unusable' ? `connection_${read.status}` : 'connection_unknown')
-  await renew({ ...needs, primaryKeyId: needs.channelKeys.keyId }, due, subscription, provider, token, signal)
+  await renew(needs, due, subscription, provider, token, signal)
 }
 
 async function create(
@@ -135,21 +137,11 @@ async function create(
   )
   // the lease is lost or the process ends: whoever has the row next decides
   if (signal.aborted && outcome.kind === 'failed') return
-  if (outcome.kind === 'created')
-    return succeed(needs, due, subscription, outcome, provider.subscriptions.renewWithinMs)
+  if (outcome.kind === 'created') return succeed(needs, due, subscription, outcome, provider.subscriptions)
   const attempted = { ...subscription, attempts: subscription.attempts + 1 }
   if (judgeRetry(outcome.failure, attempted.attempts, 0).kind === 'again')
     return tryLater(needs, due, attempted, outcome.failure)
   return giveUp(needs, due, attempted, outcome.failure)
-}
-
-function notificationUrl(needs: RenewalNeeds, subscription: SubscriptionToCreate): string {
-  if (!isId('sub', subscription.id))
-    throw Object.assign(new Error('a subscription has an id that we did not make'), {
-      code: 'bad_id',
-      safe: true,
-    })
-  return `${needs.webhookOrigin}/webhook/events/${subscription.provider}/${needs.channelKeys.mintRef(subscription.id)}`
 }
 
 async function call(

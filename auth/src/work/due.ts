@@ -8,6 +8,8 @@ import type { DueRow, Lease } from './work.ts'
 
 export type DueTable =
   | 'auth.subscription_renewals'
+  | 'auth.subscription_stops'
+  | 'auth.subscription_checks'
   | 'auth.chores'
   | 'auth.dead_retries'
   | 'auth.revocations'

@@ -6,9 +6,11 @@ import type {
   Failure,
   GrantRevocation,
   Provider,
+  ProviderSubscriptions,
   RefreshOutcome,
   RenewalOutcome,
   RevocationOutcome,
+  SubscriptionCheck,
   SubscriptionOutcome,
   SubscriptionRenewal,
   SubscriptionRequest,
@@ -46,6 +48,11 @@ export interface HandMadeProvider extends Provider {
   createWith: (request: SubscriptionRequest) => Promise<SubscriptionOutcome>
   endsWithGrant: boolean
   sharedByAccount: boolean
+  isReplaced: boolean
+  readonly checks: SubscriptionCheck[]
+  checkWith: ProviderSubscriptions['check']
+  discoverWith: ProviderSubscriptions['discover']
+  listWith: ProviderSubscriptions['list']
   /** Set: the provider has a revocation endpoint. */
   revokeWith: ((request: GrantRevocation) => Promise<RevocationOutcome>) | undefined
   readonly revoked: string[]
@@ -71,6 +78,11 @@ export function handMadeProvider(
     renewWith: async () => ({ kind: 'renewed', expiresAt: new Date(Date.now() + 7 * 24 * 3600_000) }),
     endsWithGrant: false,
     sharedByAccount: false,
+    isReplaced: false,
+    checks: [],
+    checkWith: async () => ({ kind: 'checked', changed: false, cursor: 'c' }),
+    discoverWith: undefined,
+    listWith: undefined,
     revokeWith: undefined,
     revoked: [],
     stopped: [],
@@ -131,8 +143,18 @@ export function handMadeProvider(
         provider.creates.push(request)
         return provider.createWith(request)
       },
-      get sharedByAccount() {
-        return provider.sharedByAccount
+      sharedByAccount: () => provider.sharedByAccount,
+      isReplaced: () => provider.isReplaced,
+      pushDelayMs: () => 180_000,
+      check(request) {
+        provider.checks.push(request)
+        return provider.checkWith(request)
+      },
+      get discover() {
+        return provider.discoverWith as never
+      },
+      get list() {
+        return provider.listWith as never
       },
       renew(request) {
         provider.renewals.push(request)

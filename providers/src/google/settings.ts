@@ -19,9 +19,13 @@ export interface GoogleSettings {
   readonly push: PushSettings | undefined
   /** Where Gmail publishes; without it no watch is made. */
   readonly topic: string | undefined
-  /** Keys the tokens of Drive and Calendar channels. */
+  /** Not needed: channel tokens are made with the service's own key ring. */
   readonly webhookSecret: Secret | undefined
+  /** What is watched where the permissions carry it. */
+  readonly watch: readonly string[]
 }
+
+export const WATCHABLE = ['mail', 'calendar', 'drive'] as const
 
 export interface PushSettings {
   readonly audience: string
@@ -59,8 +63,14 @@ export const googleVariables: readonly SettingVariable[] = [
   },
   {
     name: 'GOOGLE_WEBHOOK_SECRET',
-    meaning: 'Keys the tokens of Drive and Calendar channels (32 bytes or more)',
+    meaning:
+      'Accepted, not needed: the tokens of Drive and Calendar channels are made with ENCRYPTION_KEY (32 bytes or more)',
     secret: true,
+  },
+  {
+    name: 'GOOGLE_WATCH',
+    meaning: 'What is watched where the permissions carry it: mail, calendar, drive; `none` watches nothing',
+    fallback: WATCHABLE.join(','),
   },
 ]
 
@@ -110,6 +120,7 @@ export function readGoogleSettings(
     push: complete ? { audience, serviceAccount, subscription } : undefined,
     topic: read.shapedOrNone('GOOGLE_PUBSUB_TOPIC', TOPIC, 'of the form projects/PROJECT/topics/NAME'),
     webhookSecret: read.optionalSecret('GOOGLE_WEBHOOK_SECRET', 32),
+    watch: read.choices('GOOGLE_WATCH', WATCHABLE),
   }
   return read.mistakes.length > 0 ? { kind: 'invalid', mistakes: read.mistakes } : { kind: 'on', settings }
 }

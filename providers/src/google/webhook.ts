@@ -1,15 +1,18 @@
 /**
- * Judges Gmail notifications that Cloud Pub/Sub pushes (protocols/google.md §2, §3). The bearer JWT proves the push
- * before the body is read: our audience and our service account, not the OAuth client. A genuine message that we
- * cannot use is acknowledged, or Pub/Sub would repeat it for days. A security event token is judged by the kit. Channels of Drive and Calendar are not served.
+ * Judges what arrives in Google's name (protocols/google.md §2 to §4). Gmail comes by Pub/Sub: the bearer JWT proves the
+ * push before the body is read: our audience and our service account, not the OAuth client. A genuine message that we
+ * cannot use is acknowledged, or Pub/Sub would repeat it for days. Channels of Drive and Calendar come to a URL with a
+ * `ref`, unsigned and empty: the token that we gave them is the proof. A security event token is judged by the kit.
  */
 import type { JWTPayload } from 'jose'
 import type { KeySet } from '../oauth/keys.ts'
 import type { Fact, Host, Json, Lookup, NotificationRequest, ProviderWebhook, Verdict } from '../provider.ts'
 import { type BearerJudge, bearerJudge } from '../webhook/bearer.ts'
+import { singleHeader } from '../webhook/headers.ts'
 import { isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
 import { judgeSecurityToken, securityTokenOf } from '../webhook/security-event.ts'
 import { isGoogleIssuer, isVerified } from './oauth.ts'
+import { watchedResource } from './resources.ts'
 import type { GoogleSettings, PushSettings } from './settings.ts'
 
 const KEY_PATIENCE_MS = 2000
@@ -35,7 +38,7 @@ export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet
     bodyLimitBytes: 1024 * 1024,
     async judge(request, lookup) {
       if (request.method !== 'POST') return rejected(405, 'bad_method')
-      if (request.ref !== undefined) return rejected(404, 'bad_ref')
+      if (request.ref !== undefined) return judgeChannel(request, request.ref, lookup)
       const securityToken = securityTokenOf(request)
       if (securityToken !== undefined) return judgeSecurityToken(securityRule, host, securityToken)
       if (push === undefined || judgeBearer === undefined) return rejected(401, 'push_off')
@@ -44,9 +47,8 @@ export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet
   }
 }
 
-function rejected(status: number, reason: string): Verdict {
-  return { kind: 'rejected', status, reason }
-}
+const refusal = (status: number, reason: string) => ({ kind: 'rejected', status, reason }) as const
+const rejected = (status: number, reason: string): Verdict => refusal(status, reason)
 
 /** Any Google service account can have a token signed for our audience: the account itself must be ours. */
 function objectionTo(claims: JWTPayload, settings: GoogleSettings, push: PushSettings): string | undefined {
@@ -54,6 +56,53 @@ function objectionTo(claims: JWTPayload, settings: GoogleSettings, push: PushSet
   if (claims.aud !== push.audience) return 'wrong_audience'
   if (claims.email !== push.serviceAccount) return 'wrong_service_account'
   return isVerified(claims.email_verified) ? undefined : 'unverified_email'
+}
+
+/** Google repeats 500, 502, 503 and 504 alone: what is not genuine is told so once (protocols/google.md §4.3). */
+async function judgeChannel(request: NotificationRequest, ref: string, lookup: Lookup): Promise<Verdict> {
+  const token = singleHeader(request, 'x-goog-channel-token')
+  if (token.kind !== 'one' || token.value.length > 256) return rejected(401, 'bad_channel_token')
+  if (!lookup.genuineChannelSecret(token.value)) return rejected(401, 'bad_channel_token')
+  const subscriptionId = lookup.genuineRef(ref)
+  if (subscriptionId === undefined) return rejected(404, 'bad_ref')
+  const channelId = visibleHeader(request, 'x-goog-channel-id')
+  const resourceId = visibleHeader(request, 'x-goog-resource-id')
+  const state = visibleHeader(request, 'x-goog-resource-state')
+  if (channelId === undefined || resourceId === undefined || state === undefined)
+    return rejected(400, 'bad_channel_headers')
+  const providerSubscriptionId = `${channelId}/${resourceId}`
+  const owner = await lookup.byChannelSecret(token.value)
+  // made by us, and nobody has it: its create call was answered to nobody, or it is over
+  if (owner === undefined)
+    return { ...refusal(404, 'unknown_channel'), orphan: { subscriptionId, providerSubscriptionId } }
+  if (owner.id !== subscriptionId) return rejected(401, 'wrong_subscription')
+  // a sync message may arrive before the answer to the watch call
+  if (owner.providerSubscriptionId !== undefined && owner.providerSubscriptionId !== providerSubscriptionId)
+    return rejected(401, 'wrong_channel')
+  const watched = watchedResource(owner.resource)
+  if (watched === undefined) return rejected(401, 'wrong_subscription')
+  if (state === 'sync') return { kind: 'verified', status: 200, facts: [], rejected: [] }
+  const number = visibleHeader(request, 'x-goog-message-number')
+  const changed = visibleHeader(request, 'x-goog-changed')
+  const fact: Fact = {
+    connectionId: owner.connectionId,
+    subscriptionId: owner.id,
+    type: watched.notifiedType,
+    originType: watched.originType,
+    subject: watched.subject,
+    identity:
+      number !== undefined && /^\d{1,20}$/.test(number) ? `channel:${channelId}:${number}` : undefined,
+    time: undefined,
+    // not the resource's URI: it repeats whatever the watch call had in its query
+    data: { resource: owner.resource, state, ...(changed !== undefined && { changed }) },
+  }
+  return { kind: 'verified', status: 200, facts: [fact], rejected: [] }
+}
+
+/** The only value of a header, when it is short and visible. */
+function visibleHeader(request: NotificationRequest, name: string): string | undefined {
+  const header = singleHeader(request, name)
+  return header.kind === 'one' && /^[\x20-\x7e]{1,256}$/.test(header.value) ? header.value : undefined
 }
 
 async function judgePush(

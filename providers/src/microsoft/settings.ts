@@ -16,7 +16,11 @@ export interface MicrosoftSettings {
   readonly graphUrl: string
   /** Turns the relay form (`x-ms-signature`) on. */
   readonly webhookSecret: Secret | undefined
+  /** What is watched where the permissions carry it. */
+  readonly watch: readonly string[]
 }
+
+export const WATCHABLE = ['mail', 'calendar', 'drive'] as const
 
 export const microsoftVariables: readonly SettingVariable[] = [
   { name: 'MICROSOFT_CLIENT_ID', meaning: 'Application (client) id; without it Microsoft 365 is off' },
@@ -42,6 +46,11 @@ export const microsoftVariables: readonly SettingVariable[] = [
     meaning: 'Turns the signed relay form on (32 bytes or more); Graph itself does not use it',
     secret: true,
   },
+  {
+    name: 'MICROSOFT_WATCH',
+    meaning: 'What is watched where the permissions carry it: mail, calendar, drive; `none` watches nothing',
+    fallback: WATCHABLE.join(','),
+  },
 ]
 
 const TENANT = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/
@@ -66,6 +75,7 @@ export function readMicrosoftSettings(
     loginUrl: read.baseUrl('MICROSOFT_LOGIN_URL', 'https://login.microsoftonline.com'),
     graphUrl: read.baseUrl('MICROSOFT_GRAPH_URL', 'https://graph.microsoft.com'),
     webhookSecret: read.optionalSecret('MICROSOFT_WEBHOOK_SECRET', 32),
+    watch: read.choices('MICROSOFT_WATCH', WATCHABLE),
   }
   return read.mistakes.length > 0 ? { kind: 'invalid', mistakes: read.mistakes } : { kind: 'on', settings }
 }

@@ -5,48 +5,52 @@
 import { type HttpAnswer, jsonOf, send, transportFailure } from '../http-answer.ts'
 import type {
   Host,
+  ListingOutcome,
   ProviderSubscriptions,
   SubscriptionOutcome,
   SubscriptionRenewal,
   SubscriptionRequest,
 } from '../provider.ts'
-import { textMember } from '../webhook/hostile-json.ts'
+import type { Secret } from '../secret.ts'
+import { isArray, member, textMember } from '../webhook/hostile-json.ts'
+import { microsoftCheck } from './check.ts'
 import { classifyGraphError, graphError } from './failure.ts'
-import { canonicalScope } from './oauth.ts'
+import { type WatchedResource, wantedOf, watchedResource } from './resources.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
-/** Outlook's maximum is 10,080 minutes [OV25]; ten less, because clocks differ. Some mailboxes still refuse more than 4,230. */
-const LIFETIMES_MINUTES = [10_070, 4_230] as const
 const MINUTE_MS = 60_000
+const DAY_MINUTES = 24 * 60
+const MOST_PAGES = 20
+const SUBSCRIPTION_ID = /^[\x21-\x7e]{1,200}$/
 const SHORTEST_MS = 10 * MINUTE_MS
-const LONGEST_MS = 8 * 24 * 60 * MINUTE_MS
-
-const MAIL_SCOPES = new Set(['mail.read', 'mail.readwrite', 'mail.readbasic'])
+const UNKNOWN = { kind: 'failed', failure: { class: 'our_configuration', code: 'unknown_resource' } } as const
 
 export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host): ProviderSubscriptions {
   const endpoint = `${settings.graphUrl}/v1.0/subscriptions`
-  const canonical = canonicalScope(settings.graphUrl)
   return {
     endsWithGrant: false,
-    sharedByAccount: false,
-    wanted: (grantedScopes) =>
-      grantedScopes.some((scope) => MAIL_SCOPES.has(canonical(scope)))
-        ? [{ kind: 'mail', resource: 'me/messages' }]
-        : [],
+    sharedByAccount: () => false,
+    wanted: (grantedScopes) => wantedOf(settings, grantedScopes),
+    check: microsoftCheck(settings, host),
+    pushDelayMs: (resource) => watchedResource(resource)?.pushDelayMs ?? DAY_MINUTES * MINUTE_MS,
 
     async create(request) {
-      const [longest, shorter] = LIFETIMES_MINUTES
-      const first = await post(host, endpoint, request, longest)
+      const watched = watchedResource(request.resource)
+      if (watched === undefined) return UNKNOWN
+      const [longest, shorter] = watched.lifetimes
+      const first = await post(host, endpoint, request, watched, longest)
       if (first.kind === 'failed') return { kind: 'failed', failure: transportFailure(first.code) }
-      if (!isLifetimeRefused(first.answer)) return judge(host, first.answer)
-      const second = await post(host, endpoint, request, shorter)
+      if (!isLifetimeRefused(first.answer)) return judge(host, first.answer, watched)
+      const second = await post(host, endpoint, request, watched, shorter)
       if (second.kind === 'failed') return { kind: 'failed', failure: transportFailure(second.code) }
-      return judge(host, second.answer)
+      return judge(host, second.answer, watched)
     },
 
     async renew(request) {
       const url = `${endpoint}/${encodeURIComponent(request.providerSubscriptionId)}`
-      const lifetimes = lifetimesAfter(request.grantedLifeMs)
+      const watched = watchedResource(request.resource)
+      if (watched === undefined) return UNKNOWN
+      const lifetimes = lifetimesAfter(watched, request.grantedLifeMs)
       let answered: HttpAnswer | undefined
       for (const minutes of lifetimes) {
         const outcome = await patch(host, url, request, minutes)
@@ -56,9 +60,11 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
       }
       if (answered === undefined || answered.status === 404 || answered.status === 410)
         return { kind: 'gone' }
-      const judged = judge(host, answered)
+      const judged = judge(host, answered, watched)
       return judged.kind === 'created' ? { kind: 'renewed', expiresAt: judged.expiresAt } : judged
     },
+
+    list: (request) => listAll(host, endpoint, request),
 
     async stop(request) {
       const outcome = await send(host, {
@@ -75,7 +81,47 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
   }
 }
 
-function post(host: Host, url: string, request: SubscriptionRequest, minutes: number) {
+/** Of this app and this person, page by page; lists have shown expired items too [protocols §2.6]. */
+async function listAll(
+  host: Host,
+  endpoint: string,
+  request: { readonly accessToken: Secret; readonly signal: AbortSignal },
+): Promise<ListingOutcome> {
+  const items: { providerSubscriptionId: string; notificationUrl: string }[] = []
+  let url = endpoint
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const outcome = await send(host, {
+      method: 'GET',
+      url,
+      headers: { authorization: `Bearer ${request.accessToken.reveal()}` },
+      signal: request.signal,
+    })
+    if (outcome.kind === 'failed') return { kind: 'failed', failure: transportFailure(outcome.code) }
+    if (outcome.answer.status !== 200)
+      return { kind: 'failed', failure: classifyGraphError(outcome.answer, host.now()) }
+    const body = jsonOf(outcome.answer)
+    const value = member(body, 'value')
+    for (const item of isArray(value) ? value : []) {
+      const id = textMember(item, 'id')
+      const notificationUrl = textMember(item, 'notificationUrl')
+      if (id !== undefined && SUBSCRIPTION_ID.test(id) && notificationUrl !== undefined)
+        items.push({ providerSubscriptionId: id, notificationUrl })
+    }
+    const next = textMember(body, '@odata.nextLink')
+    // a page is asked for with the token: nowhere else than here
+    if (next === undefined || !next.startsWith(`${endpoint}?`)) break
+    url = next
+  }
+  return { kind: 'listed', items }
+}
+
+function post(
+  host: Host,
+  url: string,
+  request: SubscriptionRequest,
+  watched: WatchedResource,
+  minutes: number,
+) {
   return send(host, {
     method: 'POST',
     url,
@@ -86,7 +132,7 @@ function post(host: Host, url: string, request: SubscriptionRequest, minutes: nu
       prefer: 'IdType="ImmutableId"',
     },
     body: JSON.stringify({
-      changeType: 'created,updated,deleted',
+      changeType: watched.changeType,
       notificationUrl: request.notificationUrl,
       lifecycleNotificationUrl: request.notificationUrl,
       resource: request.resource,
@@ -99,8 +145,8 @@ function post(host: Host, url: string, request: SubscriptionRequest, minutes: nu
 }
 
 /** What was granted before is not overbid: some mailboxes refuse more than 4,230 minutes each time. */
-function lifetimesAfter(grantedLifeMs: number | undefined): readonly number[] {
-  const [longest, shorter] = LIFETIMES_MINUTES
+function lifetimesAfter(watched: WatchedResource, grantedLifeMs: number | undefined): readonly number[] {
+  const [longest, shorter] = watched.lifetimes
   return grantedLifeMs !== undefined && grantedLifeMs <= (shorter + 5) * MINUTE_MS
     ? [shorter]
     : [longest, shorter]
@@ -127,20 +173,21 @@ function isLifetimeRefused(answer: HttpAnswer): boolean {
 
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/
 
-function judge(host: Host, answer: HttpAnswer): SubscriptionOutcome {
+function judge(host: Host, answer: HttpAnswer, watched: WatchedResource): SubscriptionOutcome {
   if (answer.status !== 201 && answer.status !== 200) {
     return { kind: 'failed', failure: classifyGraphError(answer, host.now()) }
   }
   const body = jsonOf(answer)
   const id = textMember(body, 'id')
   const expiration = textMember(body, 'expirationDateTime') ?? ''
-  if (id === undefined || !/^[\x21-\x7e]{1,200}$/.test(id)) {
+  if (id === undefined || !SUBSCRIPTION_ID.test(id)) {
     return { kind: 'failed', failure: transportFailure('bad_subscription_answer') }
   }
   const expiresAt = new Date(TIMESTAMP.test(expiration) ? expiration : Number.NaN)
   const left = expiresAt.getTime() - host.now().getTime()
   // An expiry that makes no sense would be stored and never renewed in time.
-  if (!(left >= SHORTEST_MS && left <= LONGEST_MS)) {
+  const longestMs = (watched.lifetimes[0] + DAY_MINUTES) * MINUTE_MS
+  if (!(left >= SHORTEST_MS && left <= longestMs)) {
     return { kind: 'failed', failure: transportFailure('absurd_expiry') }
   }
   return { kind: 'created', providerSubscriptionId: id, expiresAt }

@@ -17,6 +17,7 @@ import type {
 import { queryValues, singleHeader } from '../webhook/headers.ts'
 import { isHmacSha256, sha256Hex } from '../webhook/hmac.ts'
 import { isArray, isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
+import { watchedResource } from './resources.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
 const ITEM_LIMIT = 1000
@@ -24,9 +25,9 @@ const ITEM_LIMIT = 1000
 const VALIDATION_TOKEN = /^[\x20-\x3b\x3d\x3f-\x7e]{1,2048}$/
 
 const CHANGES: Readonly<Record<string, string>> = {
-  created: 'Microsoft.Graph.MessageCreated',
-  updated: 'Microsoft.Graph.MessageUpdated',
-  deleted: 'Microsoft.Graph.MessageDeleted',
+  created: 'Created',
+  updated: 'Updated',
+  deleted: 'Deleted',
 }
 const LIFECYCLES: Readonly<Record<string, string>> = {
   missed: 'subscription.v1.missed',
@@ -165,22 +166,26 @@ function lifecycleFact(item: JsonObject, owner: KnownSubscription): Fact | strin
 
 function changeFact(item: JsonObject, owner: KnownSubscription, subscriptionId: string): Fact | string {
   const change = textMember(item, 'changeType') ?? ''
-  const originType = Object.hasOwn(CHANGES, change) ? CHANGES[change] : undefined
-  if (originType === undefined) return 'unknown_change'
+  const happened = Object.hasOwn(CHANGES, change) ? CHANGES[change] : undefined
+  if (happened === undefined) return 'unknown_change'
+  const watched = watchedResource(owner.resource)
   const resource = member(item, 'resourceData')
   const odataType = textMember(resource, '@odata.type')
-  if (odataType !== undefined && odataType.toLowerCase() !== '#microsoft.graph.message')
+  if (watched === undefined || (odataType !== undefined && odataType.toLowerCase() !== watched.odataType))
     return 'unknown_resource'
+  // a drive says only that something below its root changed
   const id =
-    textMember(resource, 'id') ??
-    lastSegment(textMember(resource, '@odata.id') ?? textMember(item, 'resource'))
+    watched.kind === 'drive'
+      ? undefined
+      : (textMember(resource, 'id') ??
+        lastSegment(textMember(resource, '@odata.id') ?? textMember(item, 'resource')))
   const etag = textMember(resource, '@odata.etag')
   return {
     connectionId: owner.connectionId,
     subscriptionId: owner.id,
-    type: 'mail.mailbox.v1.notified',
-    originType,
-    subject: id !== undefined && SUBJECT_ID.test(id) ? `messages/${id}` : undefined,
+    type: watched.notifiedType,
+    originType: `Microsoft.Graph.${watched.origin}${happened}`,
+    subject: id !== undefined && SUBJECT_ID.test(id) ? `${watched.subject}/${id}` : undefined,
     identity: identityOf(textMember(item, 'id'), [subscriptionId.toLowerCase(), change, id, etag]),
     time: undefined,
     data: {
@@ -227,9 +232,9 @@ function sameId(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase()
 }
 
-/** `Users/<u>/Messages/<id>` and `Users('<u>')/messages('<id>')`. */
+/** `Users/<u>/Messages/<id>` and `Users('<u>')/messages('<id>')`; events alike. */
 function lastSegment(path: string | undefined): string | undefined {
-  const found = /(?:\/messages\/([^/']+)|\/messages\('([^/']+)'\))$/i.exec(path ?? '')
+  const found = /\/(?:messages|events)(?:\/([^/']+)|\('([^/']+)'\))$/i.exec(path ?? '')
   return found?.[1] ?? found?.[2]
 }
 

@@ -17,6 +17,7 @@ const { webhook } = openWith(microsoft, ENVIRONMENT, startClock())
 const SUBSCRIPTION_A: KnownSubscription = {
   id: 'sub_a',
   connectionId: 'con_a',
+  resource: 'me/messages',
   providerSubscriptionId: 'graph-a',
   accountKey: `${TENANT_A}:o`,
   tenant: TENANT_A,
@@ -24,6 +25,7 @@ const SUBSCRIPTION_A: KnownSubscription = {
 const SUBSCRIPTION_B: KnownSubscription = {
   id: 'sub_b',
   connectionId: 'con_b',
+  resource: 'me/messages',
   providerSubscriptionId: 'graph-b',
   accountKey: `${TENANT_B}:o`,
   tenant: TENANT_B,
@@ -72,6 +74,7 @@ describe('Graph notifications', () => {
     expect(verdict).toMatchObject({ kind: 'verified', status: 202, rejected: [] })
     expect(await factOf(ITEM)).toMatchObject({
       connectionId: 'con_a',
+      resource: 'me/messages',
       subscriptionId: 'sub_a',
       type: 'mail.mailbox.v1.notified',
       originType: 'Microsoft.Graph.MessageCreated',

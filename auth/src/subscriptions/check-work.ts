@@ -1,0 +1,192 @@
+/**
+ * The kind of due row called `subscription_checks`: asks the provider cheaply whether something changed that was not
+ * pushed. What was missed is counted, its gap written down, told as an event, and the silent subscription replaced (for
+ * silence at most once a day). On the way it finds what else is to be watched (each calendar of a list) and what of ours
+ * lives at the provider and belongs to nobody. It never reads content, and never decides that a connection is broken.
+ */
+import type { Provider, Secret, SubscriptionQuestion } from '@flovify/providers'
+import { withDeadline } from '../platform/deadline.ts'
+import { errorFields } from '../platform/log.ts'
+import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import type { DueRow, WorkKind } from '../work/work.ts'
+import { type AddressNeeds, subscriptionAt } from './address.ts'
+import { checkInSeconds, judgeCheck } from './check-schedule.ts'
+import {
+  addGap,
+  type CheckRow,
+  deferCheck,
+  findCheck,
+  markSilent,
+  settleChecked,
+  settleNotLive,
+} from './check-store.ts'
+import { CHECKS, RENEWALS } from './kinds.ts'
+import { dueNow } from './renewal-store.ts'
+import { judgeRetry } from './retry.ts'
+import { eventOf, type SettleNeeds } from './settle.ts'
+import { adoptOrphans } from './stop-work.ts'
+import type { Subscriptions } from './subscriptions.ts'
+import type { AccessToken } from './work.ts'
+
+export interface CheckNeeds extends SettleNeeds, AddressNeeds {
+  readonly provider: (id: string) => Provider | undefined
+  readonly accessToken: AccessToken
+  readonly subscriptions: Pick<Subscriptions, 'watchDiscovered' | 'changed'>
+  /** Unless a subscription has its own. */
+  readonly checkEverySeconds: number
+}
+
+const TABLE = 'auth.subscription_checks'
+const CHECK_MS = 15_000
+const POISON_SECONDS = 3_600
+
+export function subscriptionChecks(needs: CheckNeeds): WorkKind<DueRow> {
+  return {
+    name: CHECKS,
+    leaseSeconds: 60,
+    batch: 16,
+    concurrency: 16,
+    claim: (db, lease) => claimDue(db, TABLE, lease),
+    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
+    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    run: (row, signal) => attend(needs, row, signal),
+    poison: async (_db, row) => {
+      await deferCheck(needs.db, row, POISON_SECONDS, null)
+    },
+  }
+}
+
+async function attend(needs: CheckNeeds, due: DueRow, signal: AbortSignal): Promise<void> {
+  const row = await findCheck(needs.db, due)
+  if (row === undefined) return
+  const provider = needs.provider(row.provider)
+  if (row.state !== 'active' || provider === undefined) {
+    await settleNotLive(needs.db, due)
+    return
+  }
+  const every = checkInSeconds(row.every_seconds ?? needs.checkEverySeconds, needs.random())
+  const token = await needs.accessToken(row.connection_id, 60)
+  if (token.kind !== 'token') {
+    // nobody can ask now: what changes meanwhile is still seen by the next check, from the same place
+    await deferCheck(needs.db, due, every, null)
+    return
+  }
+  const question = { resource: row.resource, accessToken: token.accessToken }
+  const checked = await asked(needs, row, signal, (abort) =>
+    provider.subscriptions.check({ ...question, cursor: row.cursor ?? undefined, signal: abort }),
+  )
+  if (signal.aborted) return
+  if (checked.kind === 'failed') {
+    const retry = judgeRetry(checked.failure, row.attempts + 1, needs.random())
+    await deferCheck(needs.db, due, retry.kind === 'again' ? Math.min(retry.inSeconds, every) : every, null)
+    return
+  }
+  if (row.checked_at === null || checked.changed) await discover(needs, row, provider, question, signal)
+  if (row.may_list) await findOrphans(needs, row, provider, token.accessToken, signal)
+  await settle(needs, due, row, provider, checked, every)
+}
+
+async function settle(
+  needs: CheckNeeds,
+  due: DueRow,
+  row: CheckRow,
+  provider: Provider,
+  checked: { readonly changed: boolean; readonly cursor: string },
+  every: number,
+): Promise<void> {
+  const verdict = judgeCheck({
+    now: row.now,
+    checkedAt: row.checked_at,
+    suspectedAt: row.suspected_at,
+    lastNotificationAt: row.last_notification_at,
+    changed: checked.changed,
+    pushDelayMs: provider.subscriptions.pushDelayMs(row.resource),
+  })
+  if (verdict.kind === 'suspected') {
+    await deferCheck(needs.db, due, verdict.inSeconds, verdict.since)
+    return
+  }
+  const missed = verdict.kind === 'missed'
+  const replaced = missed && row.may_replace
+  const settled = await needs.db.transaction(async (tx) => {
+    const { cursor } = checked
+    const outcome = { inSeconds: every, cursor, checkedAt: row.now, missed, replaced, listed: row.may_list }
+    if (!(await settleChecked(tx, due, outcome))) return false
+    if (!missed) return true
+    await addGap(tx, row.id, verdict.from, row.now)
+    if (replaced) {
+      await markSilent(tx, row.id, verdict.from)
+      await dueNow(tx, row.id)
+    }
+    const data = { from: verdict.from.toISOString(), to: row.now.toISOString(), replaced }
+    await needs.ledger.record(tx, [eventOf('subscription.v1.missed', row, data)])
+    return true
+  })
+  if (!settled || !missed) return
+  needs.nudge.nudge(RENEWALS)
+  needs.metrics.subscriptions(row.provider, 'missed')
+  needs.log.warn(
+    {
+      provider: row.provider,
+      subscription: row.id,
+      kind: row.kind,
+      from: verdict.from.toISOString(),
+      replaced,
+    },
+    'changes were not pushed; the gap is written down',
+  )
+}
+
+/** Each calendar of a list, each shared drive. A failure is tried again with the next check that finds a change. */
+async function discover(
+  needs: CheckNeeds,
+  row: CheckRow,
+  provider: Provider,
+  question: Omit<SubscriptionQuestion, 'signal'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const ask = provider.subscriptions.discover
+  if (ask === undefined || row.kind.includes(':')) return
+  const found = await asked(needs, row, signal, (abort) => ask({ ...question, signal: abort }))
+  if (found.kind === 'failed') return
+  const origin = { connectionId: row.connection_id, provider: row.provider, kind: row.kind }
+  const news = await needs.db.transaction((tx) =>
+    needs.subscriptions.watchDiscovered(tx, origin, found.wanted),
+  )
+  if (news) needs.subscriptions.changed(row.connection_id)
+}
+
+/** Ours by the authentic `ref` in its address, and nobody's: a create call whose answer was lost, a restored database. */
+async function findOrphans(
+  needs: CheckNeeds,
+  row: CheckRow,
+  provider: Provider,
+  accessToken: Secret,
+  signal: AbortSignal,
+): Promise<void> {
+  const list = provider.subscriptions.list
+  if (list === undefined) return
+  const listed = await asked(needs, row, signal, (abort) => list({ accessToken, signal: abort }))
+  if (listed.kind === 'failed') return
+  const ours = listed.items.flatMap(({ notificationUrl, providerSubscriptionId }) => {
+    const subscriptionId = subscriptionAt(needs, notificationUrl)
+    return subscriptionId === undefined ? [] : [{ subscriptionId, providerSubscriptionId }]
+  })
+  await adoptOrphans({ ...needs, now: () => row.now }, ours)
+}
+
+async function asked<Outcome>(
+  needs: CheckNeeds,
+  row: CheckRow,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<Outcome>,
+) {
+  try {
+    const inTime = await withDeadline(CHECK_MS, signal, work)
+    if (inTime.kind === 'answered') return inTime.value
+    return { kind: 'failed', failure: { class: 'transient', code: 'timeout' } } as const
+  } catch (error) {
+    needs.log.error({ provider: row.provider, subscription: row.id, ...errorFields(error) }, 'a check broke')
+    return { kind: 'failed', failure: { class: 'transient', code: 'check_broke' } } as const
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The kind of due row called `subscription_stops`: ends one subscription at its provider, with the connection's token,
+ * until the provider has answered or it has expired there. It is not ours any more: whatever it sends meanwhile is
+ * judged by its own rules.
+ */
+import type { Orphan, Provider } from '@flovify/providers'
+import type { Database, Db } from '../db/sql.ts'
+import { withDeadline } from '../platform/deadline.ts'
+import type { Log } from '../platform/log.ts'
+import type { Metrics } from '../platform/metrics.ts'
+import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
+import { STOPS } from './kinds.ts'
+import { judgeRetry } from './retry.ts'
+import { isFinal } from './stop.ts'
+import { deferStop, findOrphans, findStop, finishStop, insertStop } from './stop-store.ts'
+import type { AccessToken } from './work.ts'
+
+export interface StopWorkNeeds {
+  readonly db: Database
+  readonly provider: (id: string) => Provider | undefined
+  readonly accessToken: AccessToken
+  readonly metrics: Metrics
+  readonly log: Log
+  /** 0 ≤ random < 1, for the jitter */
+  readonly random: () => number
+}
+
+const TABLE = 'auth.subscription_stops'
+const STOP_MS = 10_000
+const WAITING_SECONDS = 3_600
+/** An orphan's own end is not known: no channel of any provider lives longer. */
+const LONGEST_DAYS = 31
+
+export function subscriptionStops(needs: StopWorkNeeds): WorkKind<DueRow> {
+  return {
+    name: STOPS,
+    leaseSeconds: 30,
+    batch: 8,
+    concurrency: 8,
+    claim: (db, lease) => claimDue(db, TABLE, lease),
+    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
+    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    run: (row, signal) => attend(needs, row, signal),
+    poison: async (_db, row) => {
+      await deferStop(needs.db, row, WAITING_SECONDS)
+    },
+  }
+}
+
+async function attend(needs: StopWorkNeeds, due: DueRow, signal: AbortSignal): Promise<void> {
+  const row = await findStop(needs.db, due)
+  const side = row && needs.provider(row.provider)?.subscriptions
+  if (row === undefined) return
+  if (row.expired || side === undefined) {
+    await finishStop(needs.db, due)
+    return
+  }
+  const token = await needs.accessToken(row.connection_id, 60)
+  if (token.kind === 'unknown') {
+    await finishStop(needs.db, due)
+    return
+  }
+  if (token.kind !== 'token') {
+    await deferStop(needs.db, due, WAITING_SECONDS)
+    return
+  }
+  const { resource, provider_subscription_id: providerSubscriptionId } = row
+  const stopped = await withDeadline(STOP_MS, signal, (abort) =>
+    side.stop({ resource, providerSubscriptionId, accessToken: token.accessToken, signal: abort }),
+  )
+  if (signal.aborted) return
+  const failure =
+    stopped.kind !== 'answered'
+      ? ({ class: 'transient', code: 'timeout' } as const)
+      : stopped.value.kind === 'failed'
+        ? stopped.value.failure
+        : undefined
+  if (failure === undefined) needs.metrics.subscriptions(row.provider, 'stopped')
+  if (failure === undefined || isFinal(failure)) {
+    await finishStop(needs.db, due)
+    return
+  }
+  const retry = judgeRetry(failure, row.attempts + 1, needs.random())
+  await deferStop(needs.db, due, retry.kind === 'again' ? retry.inSeconds : WAITING_SECONDS)
+  needs.log.warn(
+    { provider: row.provider, connection: row.connection_id, code: failure.code },
+    'a subscription could not be stopped at its provider; trying again',
+  )
+}
+
+/** Writes down that those which belong to nobody have to be stopped. @returns how many */
+export async function adoptOrphans(
+  needs: { readonly db: Db; readonly now: () => Date; readonly nudge: Nudge; readonly log: Log },
+  orphans: readonly Orphan[],
+): Promise<number> {
+  if (orphans.length === 0) return 0
+  const found = await findOrphans(needs.db, orphans)
+  const expiresAt = new Date(needs.now().getTime() + LONGEST_DAYS * 24 * 3_600_000)
+  for (const { connection_id: connectionId, provider, resource, provider_subscription_id } of found) {
+    await insertStop(needs.db, {
+      connectionId,
+      provider,
+      resource,
+      providerSubscriptionId: provider_subscription_id,
+      expiresAt,
+    })
+    needs.log.warn(
+      { provider, connection: connectionId },
+      'a subscription that belongs to nobody was found; it is stopped',
+    )
+  }
+  if (found.length > 0) needs.nudge.nudge(STOPS)
+  return found.length
+}

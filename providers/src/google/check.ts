@@ -1,0 +1,215 @@
+/**
+ * Asks Google cheaply whether a watched resource changed, and which calendars and shared drives there are
+ * (protocols/google.md §3, §4.4). It reads no content. A cursor is what Google counts with: a history id, a page token,
+ * a time of the last update, or a hash of the calendar list.
+ */
+import { createHash } from 'node:crypto'
+import { type HttpAnswer, jsonOf, send, transportFailure } from '../http-answer.ts'
+import type {
+  CheckOutcome,
+  DiscoveryOutcome,
+  Failure,
+  Host,
+  Json,
+  SubscriptionCheck,
+  SubscriptionQuestion,
+  WantedSubscription,
+} from '../provider.ts'
+import { isArray, member, textMember } from '../webhook/hostile-json.ts'
+import { classifyApiError } from './failure.ts'
+import { CALENDAR_LIST, calendarEvents, DRIVE_CHANGES, GMAIL, sharedDriveChanges } from './resources.ts'
+import type { GoogleSettings } from './settings.ts'
+
+/** So many calendars or shared drives of one account are watched; the simplest accounts have two. */
+const MOST_DISCOVERED = 100
+
+type Ask = (url: string) => Promise<{ kind: 'answered'; answer: HttpAnswer } | Failed>
+type Failed = { readonly kind: 'failed'; readonly failure: Failure }
+
+export function googleChecks(settings: GoogleSettings, host: Host) {
+  const asking =
+    (question: SubscriptionQuestion): Ask =>
+    async (url) => {
+      const outcome = await send(host, {
+        method: 'GET',
+        url,
+        headers: { authorization: `Bearer ${question.accessToken.reveal()}` },
+        signal: question.signal,
+      })
+      return outcome.kind === 'failed' ? { kind: 'failed', failure: transportFailure(outcome.code) } : outcome
+    }
+  const at = {
+    gmail: `${settings.gmailUrl}/gmail/v1/users/me`,
+    api: settings.apiUrl,
+  }
+  return {
+    check(request: SubscriptionCheck): Promise<CheckOutcome> {
+      const ask = asking(request)
+      const { resource, cursor } = request
+      if (resource === GMAIL) return checkMailbox(host, at.gmail, ask, cursor)
+      if (resource === CALENDAR_LIST) return checkCalendarList(host, at.api, ask, cursor)
+      if (resource.startsWith(DRIVE_CHANGES)) return checkDrive(host, at.api, resource, ask, cursor)
+      return checkCalendar(host, at.api, resource, ask, cursor)
+    },
+    async discover(question: SubscriptionQuestion): Promise<DiscoveryOutcome> {
+      const ask = asking(question)
+      if (question.resource === CALENDAR_LIST) return discoverCalendars(host, at.api, ask)
+      if (question.resource === DRIVE_CHANGES) return discoverDrives(host, at.api, ask)
+      return { kind: 'found', wanted: [] }
+    },
+  }
+}
+
+const HISTORY_ID = /^\d{1,20}$/
+/** Where a change log begins that nobody has read: also what an expired cursor is replaced by. */
+async function mailboxNow(host: Host, mailbox: string, ask: Ask): Promise<CheckOutcome> {
+  return judge(host, await ask(`${mailbox}/profile`), (body) => {
+    const cursor = idOf(body, 'historyId')
+    return cursor === undefined ? undefined : { changed: false, cursor }
+  })
+}
+
+async function checkMailbox(
+  host: Host,
+  mailbox: string,
+  ask: Ask,
+  cursor: string | undefined,
+): Promise<CheckOutcome> {
+  if (cursor === undefined || !HISTORY_ID.test(cursor)) return mailboxNow(host, mailbox, ask)
+  const outcome = await ask(`${mailbox}/history?startHistoryId=${cursor}&maxResults=1`)
+  // too old to be counted from: nothing is known of what happened since
+  if (outcome.kind === 'answered' && outcome.answer.status === 404) return mailboxNow(host, mailbox, ask)
+  return judge(host, outcome, (body) => {
+    const history = member(body, 'history')
+    return { changed: isArray(history) && history.length > 0, cursor: idOf(body, 'historyId') ?? cursor }
+  })
+}
+
+/** A text by the documentation; a number in some answers, exact enough for a cursor below 2^53. */
+function idOf(body: Json | undefined, name: string): string | undefined {
+  const value = member(body, name)
+  const text = typeof value === 'number' ? String(value) : value
+  return typeof text === 'string' && HISTORY_ID.test(text) ? text : undefined
+}
+
+/** The user's own log, or a shared drive's. */
+function driveQuery(resource: string): string {
+  const drive = resource.slice(DRIVE_CHANGES.length + 1)
+  return `supportsAllDrives=true&includeItemsFromAllDrives=true${drive === '' ? '' : `&${drive}`}`
+}
+
+/** The page token from which a new channel, or a check, counts. */
+async function driveNow(host: Host, api: string, resource: string, ask: Ask): Promise<CheckOutcome> {
+  const outcome = await ask(`${api}/${DRIVE_CHANGES}/startPageToken?${driveQuery(resource)}`)
+  return judge(host, outcome, (body) => {
+    const cursor = textMember(body, 'startPageToken')
+    return cursor === undefined ? undefined : { changed: false, cursor }
+  })
+}
+
+async function checkDrive(
+  host: Host,
+  api: string,
+  resource: string,
+  ask: Ask,
+  cursor: string | undefined,
+): Promise<CheckOutcome> {
+  if (cursor === undefined) return driveNow(host, api, resource, ask)
+  const token = encodeURIComponent(cursor)
+  const outcome = await ask(`${api}/${DRIVE_CHANGES}?pageToken=${token}&pageSize=1&${driveQuery(resource)}`)
+  const checked = judge(host, outcome, (body) => {
+    const changes = member(body, 'changes')
+    const changed = isArray(changes) && changes.length > 0
+    return { changed, cursor: textMember(body, 'newStartPageToken') ?? cursor }
+  })
+  if (checked.kind === 'failed' || !checked.changed || checked.cursor !== cursor) return checked
+  const now = await driveNow(host, api, resource, ask)
+  return now.kind === 'failed' ? now : { ...now, changed: true }
+}
+
+async function checkCalendar(
+  host: Host,
+  api: string,
+  resource: string,
+  ask: Ask,
+  cursor: string | undefined,
+): Promise<CheckOutcome> {
+  const since = cursor === undefined ? Number.NaN : Date.parse(cursor)
+  const from = Number.isNaN(since) ? host.now() : new Date(since + 1)
+  const outcome = await ask(
+    `${api}/${resource}?updatedMin=${encodeURIComponent(from.toISOString())}&showDeleted=true&maxResults=1`,
+  )
+  if (outcome.kind === 'answered' && outcome.answer.status === 410)
+    return { kind: 'checked', changed: false, cursor: host.now().toISOString() }
+  return judge(host, outcome, (body) => {
+    const items = member(body, 'items')
+    const changed = !Number.isNaN(since) && isArray(items) && items.length > 0
+    const updated = Date.parse(textMember(body, 'updated') ?? '')
+    const cursorNow = Number.isNaN(updated) ? from.getTime() : Math.max(updated, changed ? from.getTime() : 0)
+    return { changed, cursor: new Date(Number.isNaN(since) ? from : cursorNow).toISOString() }
+  })
+}
+
+async function calendarsOf(
+  host: Host,
+  api: string,
+  ask: Ask,
+): Promise<{ kind: 'ids'; ids: string[] } | Failed> {
+  const outcome = await ask(`${api}/${CALENDAR_LIST}?maxResults=250`)
+  if (outcome.kind === 'failed') return outcome
+  if (outcome.answer.status !== 200)
+    return { kind: 'failed', failure: classifyApiError(outcome.answer, host.now()) }
+  const items = member(jsonOf(outcome.answer), 'items')
+  if (!isArray(items)) return { kind: 'failed', failure: transportFailure('bad_calendar_list') }
+  const ids = items.flatMap((item) => {
+    const id = textMember(item, 'id')
+    // of these only the busy times may be read: they cannot be watched
+    const isReadable = textMember(item, 'accessRole') !== 'freeBusyReader' && member(item, 'deleted') !== true
+    return id !== undefined && id !== '' && id.length <= 1024 && isReadable ? [id] : []
+  })
+  return { kind: 'ids', ids: ids.slice(0, MOST_DISCOVERED) }
+}
+
+async function checkCalendarList(
+  host: Host,
+  api: string,
+  ask: Ask,
+  cursor: string | undefined,
+): Promise<CheckOutcome> {
+  const found = await calendarsOf(host, api, ask)
+  if (found.kind === 'failed') return found
+  const now = createHash('sha256').update(JSON.stringify(found.ids.toSorted())).digest('base64url')
+  return { kind: 'checked', changed: cursor !== undefined && cursor !== now, cursor: now }
+}
+
+async function discoverCalendars(host: Host, api: string, ask: Ask): Promise<DiscoveryOutcome> {
+  const found = await calendarsOf(host, api, ask)
+  return found.kind === 'failed' ? found : { kind: 'found', wanted: found.ids.map(calendarEvents) }
+}
+
+async function discoverDrives(host: Host, api: string, ask: Ask): Promise<DiscoveryOutcome> {
+  const outcome = await ask(`${api}/drive/v3/drives?pageSize=${MOST_DISCOVERED}`)
+  if (outcome.kind === 'failed') return outcome
+  if (outcome.answer.status !== 200)
+    return { kind: 'failed', failure: classifyApiError(outcome.answer, host.now()) }
+  const drives = member(jsonOf(outcome.answer), 'drives')
+  const wanted: WantedSubscription[] = (isArray(drives) ? drives : []).flatMap((drive) => {
+    const id = textMember(drive, 'id')
+    return id === undefined || !/^[\w-]{1,200}$/.test(id) ? [] : [sharedDriveChanges(id)]
+  })
+  return { kind: 'found', wanted }
+}
+
+function judge(
+  host: Host,
+  outcome: { kind: 'answered'; answer: HttpAnswer } | Failed,
+  read: (body: Json | undefined) => { changed: boolean; cursor: string } | undefined,
+): CheckOutcome {
+  if (outcome.kind === 'failed') return outcome
+  if (outcome.answer.status !== 200)
+    return { kind: 'failed', failure: classifyApiError(outcome.answer, host.now()) }
+  const found = read(jsonOf(outcome.answer))
+  return found === undefined
+    ? { kind: 'failed', failure: transportFailure('bad_check_answer') }
+    : { kind: 'checked', ...found }
+}
