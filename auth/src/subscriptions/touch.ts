@@ -18,7 +18,8 @@ export type Touch = (subscriptionIds: readonly string[], at: Date) => Promise<vo
 const PAUSE_MS = 60_000
 const REMEMBERED = 10_000
 
-export function openTouch(needs: TouchNeeds): Touch {
+/** @param pauseMs between two notes of one subscription */
+export function openTouch(needs: TouchNeeds, pauseMs = PAUSE_MS): Touch {
   const touched = new Map<string, number>()
   /** Notified within the pause: noted when it is over, so that a check finds the newest time. */
   const waiting = new Map<string, Date>()
@@ -42,14 +43,14 @@ export function openTouch(needs: TouchNeeds): Touch {
     const now = needs.monotonicMs()
     const due: string[] = []
     for (const id of new Set(subscriptionIds)) {
-      if (now - (touched.get(id) ?? -Infinity) >= PAUSE_MS) due.push(id)
+      if (now - (touched.get(id) ?? -Infinity) >= pauseMs) due.push(id)
       else if (waiting.size < REMEMBERED) waiting.set(id, at)
     }
     if (waiting.size > 0 && timer === undefined)
       timer = setTimeout(() => {
         // note never rejects
         void noteWaiting()
-      }, PAUSE_MS).unref()
+      }, pauseMs).unref()
     if (due.length === 0) return
     if (touched.size + due.length > REMEMBERED) touched.clear()
     for (const id of due) {

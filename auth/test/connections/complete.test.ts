@@ -54,7 +54,7 @@ describe('completing a flow', () => {
     })
     expect(await g.eventTypes()).toEqual(['ca.flovify.connection.v1.created'])
     expect(await g.audited('connection.created')).toHaveLength(1)
-    expect(g.nudged).toEqual(['subscription_renewals'])
+    expect(g.nudged).toEqual(['subscription_renewals', 'subscription_stops'])
     expect(await accessToken(g.needs, connection?.id ?? '', 60)).toMatchObject({ kind: 'token' })
   })
 

@@ -69,6 +69,7 @@ describe('what a provider may look up', () => {
     const known = {
       id,
       connectionId,
+      resource: 'gmail',
       providerSubscriptionId: 'theirs',
       accountKey: connectionId,
       tenant: 'tenant',
@@ -198,15 +199,32 @@ describe('what a provider may look up', () => {
     const other = openTouch({ db, monotonicMs: () => now, log: g.log })
     await other([id], later(70))
     await other([], later(300))
-    expect(await noted()).toEqual(later(61))
+    expect(await noted()).toEqual(later(70))
     now += 60_001
     await other([id], at)
-    expect(await noted()).toEqual(later(61))
+    expect(await noted()).toEqual(later(70))
     away = true
     now += 60_001
     await expect(touch([id], later(300))).resolves.toBeUndefined()
     away = false
     await touch([id], later(300))
     expect(await noted()).toEqual(later(300))
+  })
+
+  test('WI-16 what is notified within the minute is noted when it is over: a check must find the newest time', async () => {
+    const { id } = await add()
+    const { id: other } = await add()
+    const touch = openTouch({ db, monotonicMs: () => now, log: g.log }, 50)
+    const noted = async (of: string) =>
+      (
+        await g.db.one<{ at: Date | null }>(
+          sql`select last_notification_at at from auth.subscriptions where id = ${of}`,
+        )
+      )?.at?.toISOString()
+    await touch([id, other], new Date('2026-11-23T12:00:00Z'))
+    await touch([id], new Date('2026-11-23T12:00:20Z'))
+    await touch([id], new Date('2026-11-23T12:00:40Z'))
+    await expect.poll(() => noted(id)).toBe('2026-11-23T12:00:40.000Z')
+    expect(await noted(other)).toBe('2026-11-23T12:00:00.000Z')
   })
 })

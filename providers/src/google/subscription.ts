@@ -82,7 +82,8 @@ export function googleSubscriptions(settings: GoogleSettings, host: Host): Provi
       return outcome.kind === 'created' ? { kind: 'renewed', expiresAt: outcome.expiresAt } : outcome
     },
     pushDelayMs: (resource) => watchedResource(resource)?.pushDelayMs ?? DAY_MS,
-    ...checks,
+    check: checks.check,
+    discover: checks.discover,
 
     async stop(request) {
       const { resource, providerSubscriptionId } = request

@@ -116,7 +116,7 @@ describeConformance(google, {
       status: 401,
     },
     { name: 'another method', request: notification({ method: 'GET' }), status: 405 },
-    { name: 'a ref', request: notification({ ref: 'x' }), status: 404 },
+    { name: 'a channel without its token', request: notification({ ref: 'x' }), status: 401 },
   ],
 })
 

@@ -45,7 +45,7 @@ describe('the Gmail watch', () => {
 
   it('is wanted with a Gmail scope and a topic only', () => {
     expect(provider.subscriptions.wanted(['openid', READ])).toEqual([{ kind: 'mail', resource: 'gmail' }])
-    expect(provider.subscriptions.wanted(['https://www.googleapis.com/auth/drive'])).toEqual([])
+    expect(provider.subscriptions.wanted(['https://www.googleapis.com/auth/gmail.send'])).toEqual([])
     const silent = openWith(google, { ...world.environment, GOOGLE_PUBSUB_TOPIC: '' }, clock)
     expect(silent.subscriptions.wanted([READ])).toEqual([])
   })
@@ -68,7 +68,8 @@ describe('the Gmail watch', () => {
 
   it('renews by watching again, within a day', async () => {
     world.server.reply(WATCH, { status: 200, body: { historyId: '9', expiration: inDays(7) } })
-    expect(provider.subscriptions.renewWithinMs).toBe(86_400_000)
+    expect(provider.subscriptions.renewWithinMs?.('gmail')).toBe(86_400_000)
+    expect(provider.subscriptions.isReplaced?.('gmail')).toBe(false)
     expect(
       await provider.subscriptions.renew({
         resource: 'gmail',

@@ -117,8 +117,18 @@ describe('Graph subscriptions', () => {
     },
   )
 
-  it('wants nothing without a mail scope', () => {
-    expect(provider.subscriptions.wanted(['openid', 'Mail.Send', 'Calendars.ReadWrite'])).toEqual([])
+  it('wants what the scopes carry and the setting lets through', () => {
+    const scopes = ['openid', 'Mail.Send', 'Calendars.ReadWrite', 'Files.ReadWrite.All']
+    const calendar = { kind: 'calendar', resource: 'me/events' }
+    const drive = { kind: 'drive', resource: 'me/drive/root' }
+    expect(provider.subscriptions.wanted(['openid', 'Mail.Send'])).toEqual([])
+    expect(provider.subscriptions.wanted(scopes)).toEqual([calendar, drive])
+    const watching = (watch: string) =>
+      openWith(microsoft, { ...world.environment, MICROSOFT_WATCH: watch }, clock).subscriptions.wanted(
+        scopes,
+      )
+    expect(watching('mail, drive')).toEqual([drive])
+    expect(watching('none')).toEqual([])
   })
 
   it('asks for seven days less ten minutes, immutable ids and both URLs', async () => {

@@ -74,7 +74,6 @@ describe('Graph notifications', () => {
     expect(verdict).toMatchObject({ kind: 'verified', status: 202, rejected: [] })
     expect(await factOf(ITEM)).toMatchObject({
       connectionId: 'con_a',
-      resource: 'me/messages',
       subscriptionId: 'sub_a',
       type: 'mail.mailbox.v1.notified',
       originType: 'Microsoft.Graph.MessageCreated',

@@ -3,7 +3,7 @@
  * tokens, and the watch calls (protocols/google.md §4). Events change through the control API only.
  */
 import type { FastifyInstance } from 'fastify'
-import { changedSince, collectionOf, type Item } from '../collection.ts'
+import { type Collection, changedSince, collectionOf, type Item } from '../collection.ts'
 import { apiCaller, sendError } from './api.ts'
 import { opensCalendar } from './scopes.ts'
 import { answerWatch, serveStop } from './watching.ts'
@@ -11,7 +11,15 @@ import { findGoogleAccount, type GoogleWorld } from './world.ts'
 
 const base = '/calendar/v3'
 type Of = { Params: { calendar: string } }
-type Listing = Of & { Querystring: { syncToken?: string; pageToken?: string; maxResults?: string } }
+type Listing = Of & {
+  Querystring: {
+    syncToken?: string
+    pageToken?: string
+    maxResults?: string
+    updatedMin?: string
+    showDeleted?: string
+  }
+}
 
 /** Not to be combined with a sync token. */
 const narrowing = [
@@ -40,7 +48,9 @@ export function serveCalendar(server: FastifyInstance, world: GoogleWorld): void
     if (!isPrimary(request.params.calendar, caller.account)) {
       return sendError(reply, 404, 'notFound', 'Not Found', 'NOT_FOUND')
     }
-    const { syncToken, pageToken, maxResults } = request.query
+    const { syncToken, pageToken, maxResults, updatedMin, showDeleted } = request.query
+    const from = updatedMin === undefined ? Number.NEGATIVE_INFINITY : Date.parse(updatedMin)
+    if (Number.isNaN(from)) return sendError(reply, 400, 'badRequest', 'Bad Request', 'INVALID_ARGUMENT')
     if (syncToken !== undefined && narrowing.some((name) => Object.hasOwn(request.query, name))) {
       return sendError(reply, 400, 'badRequest', 'Sync token can not be used here.', 'INVALID_ARGUMENT')
     }
@@ -51,16 +61,21 @@ export function serveCalendar(server: FastifyInstance, world: GoogleWorld): void
     const calendar = collectionOf(world.calendars, caller.account)
     const since = syncToken === undefined ? 0 : Number(syncToken.slice(5))
     // A full listing leaves out what was removed; an incremental one always names it.
-    const all = changedSince(calendar, since).filter((item) => syncToken !== undefined || !item.removed)
-    const from = Math.max(Number.parseInt(pageToken ?? '0', 10) || 0, 0)
+    const changed = changedSince(calendar, since)
+    const all = changed.filter(
+      (item) =>
+        item.changedAt >= from && (syncToken !== undefined || showDeleted === 'true' || !item.removed),
+    )
+    const first = Math.max(Number.parseInt(pageToken ?? '0', 10) || 0, 0)
     const size = Math.min(Math.max(Number.parseInt(maxResults ?? '250', 10) || 250, 1), 2_500)
     return reply.send({
       kind: 'calendar#events',
       summary: caller.account,
       timeZone: 'UTC',
-      items: all.slice(from, from + size).map(present),
-      ...(from + size < all.length
-        ? { nextPageToken: `${from + size}` }
+      updated: new Date(Math.max(0, ...calendarTimes(calendar))).toISOString(),
+      items: all.slice(first, first + size).map(present),
+      ...(first + size < all.length
+        ? { nextPageToken: `${first + size}` }
         : { nextSyncToken: `sync-${calendar.version}` }),
     })
   })
@@ -88,6 +103,11 @@ export function serveCalendar(server: FastifyInstance, world: GoogleWorld): void
   })
 
   serveStop(server, world, `${base}/channels/stop`, opensCalendar)
+}
+
+/** When each of its events changed last. */
+function calendarTimes(calendar: Collection): number[] {
+  return [...calendar.items.values()].map((item) => item.changedAt)
 }
 
 function isPrimary(calendar: string, account: string): boolean {

@@ -47,6 +47,12 @@ export function serveDrive(server: FastifyInstance, world: GoogleWorld): void {
     })
   })
 
+  // nobody here has a shared drive
+  server.get(`${base}/drives`, async (request, reply) => {
+    const caller = apiCaller(world, request, reply, opensDrive)
+    return caller === null ? reply : reply.send({ kind: 'drive#driveList', drives: [] })
+  })
+
   server.post<Page>(`${base}/changes/watch`, async (request, reply) => {
     const { pageToken } = request.query
     if (readToken(pageToken) === null) return wrongToken(reply)

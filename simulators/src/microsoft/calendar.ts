@@ -12,15 +12,24 @@ import type { MicrosoftWorld } from './world.ts'
 const deltaPath = '/v1.0/me/calendarView/delta'
 
 export function serveCalendar(server: FastifyInstance, world: MicrosoftWorld): void {
-  server.get('/v1.0/me/events', async (request, reply) => {
-    const caller = enter(world, request, reply)
-    if (caller === null) return reply
-    const items = [...collectionOf(world.calendars, caller.account).items.values()]
-    return reply.send({
-      '@odata.context': `${world.origin}/v1.0/$metadata#users('me')/events`,
-      value: items.filter((item) => !item.removed).map(present),
-    })
-  })
+  server.get<{ Querystring: { $top?: string; $orderby?: string } }>(
+    '/v1.0/me/events',
+    async (request, reply) => {
+      const caller = enter(world, request, reply)
+      if (caller === null) return reply
+      const { $top, $orderby = '' } = request.query
+      const kept = [...collectionOf(world.calendars, caller.account).items.values()].filter(
+        (item) => !item.removed,
+      )
+      const newestFirst = /^lastModifiedDateTime desc$/i.test($orderby)
+      const items = newestFirst ? kept.sort((one, other) => other.changedAt - one.changedAt) : kept
+      const top = Math.max(Number.parseInt($top ?? '10', 10) || 10, 1)
+      return reply.send({
+        '@odata.context': `${world.origin}/v1.0/$metadata#users('me')/events`,
+        value: items.slice(0, top).map(present),
+      })
+    },
+  )
 
   server.get<{ Params: { id: string } }>('/v1.0/me/events/:id', async (request, reply) => {
     const caller = enter(world, request, reply)

@@ -86,6 +86,7 @@ function presentMail(mail: Mail, account: string) {
     '@odata.etag': etagOf(mail),
     id: mail.id,
     receivedDateTime: mail.receivedAt,
+    lastModifiedDateTime: mail.receivedAt,
     subject: mail.subject,
     isRead: false,
     from: address('Simulated sender', 'sender@example.test'),
