@@ -10,6 +10,7 @@ import type { Deps } from './deps.ts'
 import { destinationRoutes } from './destination-routes.ts'
 import { type Route, route } from './route.ts'
 import { endSession, showSession, startSession } from './sessions.ts'
+import { subscriptionRoutes } from './subscription-routes.ts'
 import * as views from './views.ts'
 
 const closed = { additionalProperties: false }
@@ -150,6 +151,7 @@ export function routes(deps: Deps): Route[] {
       params: Id,
       handle: (input) => views.event(deps, input),
     }),
+    ...subscriptionRoutes(deps),
     ...deliveryRoutes(deps),
     ...destinationRoutes(deps),
   ]

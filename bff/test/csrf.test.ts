@@ -25,6 +25,7 @@ const BODIES: Record<string, string> = {
   '/bff/auth/finish': `{"ticket":"${'t'.repeat(43)}"}`,
   '/bff/destinations': '{"name":"n","url":"https://hook.example/"}',
   '/bff/destinations/:id': '{"name":"other"}',
+  '/bff/subscriptions/:id': '{"enabled":true}',
   '/bff/destinations/:id/rotate-secret': '{}',
   '/bff/destinations/:id/test': '{"to":"production"}',
   '/bff/destinations/:id/retry-dead': '{"expected_count":1,"idempotency_key":"key-of-mine"}',
@@ -69,6 +70,7 @@ describe('BC-01 a request that changes state comes from the console or does noth
       'DELETE /bff/destinations/:id',
       'DELETE /bff/session',
       'PATCH /bff/destinations/:id',
+      'PATCH /bff/subscriptions/:id',
       'POST /bff/auth/admin-consent/:provider',
       'POST /bff/auth/connect/:provider',
       'POST /bff/auth/finish',
@@ -80,6 +82,7 @@ describe('BC-01 a request that changes state comes from the console or does noth
       'POST /bff/destinations/:id/rotate-secret',
       'POST /bff/destinations/:id/test',
       'POST /bff/session',
+      'POST /bff/subscriptions/:id/renew',
     ])
   })
 

@@ -109,6 +109,8 @@ function defaults(): FakeAuth['answers'] {
     ],
     ['GET /internal/connections', forLiveSession(200, { items: [] })],
     ['DELETE /internal/connections/con_a', forLiveSession(204)],
+    ['PATCH /internal/subscriptions/con_a', forLiveSession(204)],
+    ['POST /internal/subscriptions/con_a/renew', forLiveSession(204)],
     ['GET /internal/destinations', forLiveSession(200, { items: [] })],
     ['POST /internal/destinations', forLiveSession(201, { id: 'dst_a', secret: 'whsec_new' })],
     ['GET /internal/destinations/con_a', forLiveSession(200, { id: 'con_a' })],

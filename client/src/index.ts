@@ -20,6 +20,7 @@ import type {
   SessionProof,
   SessionView,
   SigninLink,
+  SubscriptionChoice,
 } from './wire.ts'
 import type {
   CompletedFlow,
@@ -89,6 +90,10 @@ export interface ConnectClient {
   connections(session: string): Promise<Items<ConnectionView>>
   /** Here at once; the answer says what happens at the provider. */
   disconnect(session: string, connectionId: string): Promise<Disconnected>
+  /** Switches the watching of a resource off or on, or says how often it is checked. */
+  chooseSubscription(session: string, subscriptionId: string, choice: SubscriptionChoice): Promise<void>
+  /** Soon; at the earliest ten minutes after its last renewal. */
+  renewSubscription(session: string, subscriptionId: string): Promise<void>
 
   /** Newest first. */
   events(session: string, query?: EventQuery): Promise<Page<EventView>>
@@ -178,6 +183,11 @@ export function connectClient(options: ClientOptions): ConnectClient {
         path: `/internal/connections/${segment(id)}`,
         session,
       })) as Disconnected,
+
+    chooseSubscription: async (session, id, choice) =>
+      send('PATCH', `/internal/subscriptions/${segment(id)}`, choice, { session }),
+    renewSubscription: async (session, id) =>
+      send('POST', `/internal/subscriptions/${segment(id)}/renew`, undefined, { session }),
 
     events: (session, query = {}) => get('/internal/events', session, { ...query }),
     event: async (session, id) => get(`/internal/events/${segment(id)}`, session),

@@ -84,8 +84,23 @@ export interface SubscriptionView {
   renews_at: string | null
   /** Why the newest renewal failed. */
   renewal_failure_code: string | null
+  /** Not switched off by somebody. */
+  enabled: boolean
+  /** When the provider was last asked whether something was not pushed. */
+  last_checked_at: string | null
+  /** Checks that found changes that were not pushed, and the newest of them. */
+  missed: number
+  missed_at: string | null
+  /** Its own interval of checks; null: as the setting says. */
+  check_minutes: number | null
   /** The newest ones of thirty days, newest first: when nothing, or not everything, was pushed. */
   gaps: SubscriptionGap[]
+}
+
+/** @property check_minutes null: as the setting says */
+export interface SubscriptionChoice {
+  enabled?: boolean
+  check_minutes?: number | null
 }
 
 export interface SubscriptionGap {

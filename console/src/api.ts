@@ -23,6 +23,7 @@ import type {
   RotatedSecret,
   SecretRotation,
   SessionView,
+  SubscriptionChoice,
 } from '@flovify/client/wire'
 
 /** A reconnect names its connection; `scopes` are asked for on top. */
@@ -65,6 +66,9 @@ export const api = {
   providers: (signal?: AbortSignal) => get<{ items: ProviderView[] }>('/bff/providers', signal),
   connections: (signal?: AbortSignal) => get<{ items: ConnectionView[] }>('/bff/connections', signal),
   disconnect: (id: string) => call<Disconnected>('DELETE', `/bff/connections/${encodeURIComponent(id)}`),
+  chooseSubscription: (id: string, choice: SubscriptionChoice) =>
+    call<void>('PATCH', one('subscriptions', id), choice),
+  renewSubscription: (id: string) => call<void>('POST', one('subscriptions', id, '/renew')),
   connect: ({ provider, ...wishes }: Wishes) =>
     call<{ authUrl: string }>('POST', `/bff/auth/connect/${encodeURIComponent(provider)}`, wishes),
   adminLink: (provider: string) =>
@@ -80,7 +84,7 @@ export const api = {
     get<EventDetail>(`/bff/events/${encodeURIComponent(id)}`, signal),
 }
 
-const one = (place: 'deliveries' | 'destinations', id: string, more = ''): string =>
+const one = (place: 'deliveries' | 'destinations' | 'subscriptions', id: string, more = ''): string =>
   `/bff/${place}/${encodeURIComponent(id)}${more}`
 
 /** Deliveries and dead letters, for administrators. */

@@ -2,7 +2,7 @@
  * What the pages know and how fresh it is. A 401 anywhere ends the session here too. Polling stops while the page is
  * hidden (TanStack Query does that unless told otherwise) and goes on when it is seen again.
  */
-import type { ConnectionView } from '@flovify/client/wire'
+import type { ConnectionView, SubscriptionChoice } from '@flovify/client/wire'
 import { QueryCache, QueryClient, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { ApiError, api, type Session, type Wishes } from './api.ts'
 import { type Feed, mergeNewer, pollAfter } from './event-feed.ts'
@@ -100,6 +100,19 @@ export function useDisconnect() {
     mutationFn: api.disconnect,
     onSettled: () => client.invalidateQueries({ queryKey: ['connections'] }),
   })
+}
+
+/** What a person may do about one subscription. The list is read again a little later too: a due row does it. */
+export function useSubscription(id: string) {
+  const client = useQueryClient()
+  const onSettled = () => client.invalidateQueries({ queryKey: ['connections'] })
+  return {
+    renew: useMutation({ mutationFn: () => api.renewSubscription(id), onSettled }),
+    choose: useMutation({
+      mutationFn: (choice: SubscriptionChoice) => api.chooseSubscription(id, choice),
+      onSettled,
+    }),
+  }
 }
 
 export function useConnect() {

@@ -24,6 +24,8 @@ export interface SubscriptionView {
   readonly last_checked_at: string | null
   /** Checks that found changes that were not pushed. */
   readonly missed: number
+  /** Not switched off. */
+  readonly enabled: boolean
   readonly missed_at: string | null
   /** Of its own; null: as the setting says. */
   readonly check_minutes: number | null

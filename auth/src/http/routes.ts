@@ -22,6 +22,7 @@ import { type ProxyDoors, proxyRoutes } from './proxy-routes.ts'
 import type { Route } from './route.ts'
 import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
 import { type SessionRouteNeeds, sessionRoutes } from './session-routes.ts'
+import { type SubscriptionDoors, subscriptionRoutes } from './subscription-routes.ts'
 import { type TokenDoors, tokenRoutes } from './token-routes.ts'
 import { userRoutes } from './user-routes.ts'
 
@@ -35,6 +36,7 @@ export type RouteNeeds = ConnectionRouteNeeds &
   ProxyDoors &
   RuleDoors &
   SessionRouteNeeds &
+  SubscriptionDoors &
   TokenDoors
 
 /** In the order of a connection's life. A process that only works (AUTH_ROLE=work) serves the first line alone. */
@@ -45,6 +47,7 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
     ...sessionRoutes(needs), //      service  POST /internal/sessions (local mode: /internal/signin-links) · user  …/sessions/current
     ...oauthRoutes(needs), //        service  GET /internal/providers, POST /internal/oauth/create-state, …/complete
     ...connectionRoutes(needs), //   user     GET /internal/connections, DELETE …/:id
+    ...subscriptionRoutes(needs), // user     PATCH /internal/subscriptions/:id, POST …/:id/renew
     ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token
     ...proxyRoutes(needs), //        service  GET|POST|PUT|PATCH|DELETE /internal/connections/:id/proxy/*
     ...eventRoutes(needs), //        user     GET /internal/events, …/:id

@@ -26,11 +26,12 @@ export const setCheckEvery = (tx: Db, subscriptionId: string, seconds: number | 
                          else least(due_at, auth.clock() + make_interval(secs => coalesce(${seconds}::int, 0))) end
      where id = ${subscriptionId}`)
 
-/** The newest of a connection's kind. */
-export const findOfKind = (db: Db, connectionId: string, kind: string) =>
-  db.one<{ id: string; state: string }>(sql`
-    select id, state from auth.subscriptions where connection_id = ${connectionId} and kind = ${kind}
-     order by created_at desc limit 1`)
+/** One that this person may see. */
+export const findSeen = (db: Db, id: string, viewer: { readonly userId: string; readonly role: string }) =>
+  db.one<{ id: string; connection_id: string; kind: string; state: string }>(sql`
+    select s.id, s.connection_id, s.kind, s.state
+      from auth.subscriptions s join auth.oauth_tokens c on c.id = s.connection_id
+     where s.id = ${id} and (c.owner_id = ${viewer.userId} or ${viewer.role} = 'admin')`)
 
 /** @param kind of one that was found by asking: `calendar:…` is found by `calendar`; counted anew, so that it asks */
 export const checkOriginNow = (tx: Db, connectionId: string, kind: string) =>

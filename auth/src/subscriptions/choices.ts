@@ -4,7 +4,7 @@
  */
 import type { Database } from '../db/sql.ts'
 import type { Nudge } from '../work/work.ts'
-import { checkOriginNow, findOfKind, setCheckEvery, setOff } from './choice-store.ts'
+import { checkOriginNow, findSeen, setCheckEvery, setOff } from './choice-store.ts'
 import { RENEWALS } from './kinds.ts'
 import { lockLiving } from './reconcile-store.ts'
 import { renewSoon } from './renewal-store.ts'
@@ -25,16 +25,25 @@ export interface Choice {
 /** Renewing twice within ten minutes leaves an undefined state at one provider (protocols/microsoft.md §2.5). */
 const NOT_WITHIN_SECONDS = 600
 
-/** @returns not_found for a kind that this connection never had; busy while the connection itself is being changed or ended */
+/** Who asks: an admin for all, everybody else for his own. */
+export interface Viewer {
+  readonly userId: string
+  readonly role: string
+}
+
+/** @returns not_found also for another's; busy while the connection itself is being changed, or is not living */
 export async function chooseSubscription(
   needs: ChoiceNeeds,
-  connectionId: string,
-  kind: string,
+  viewer: Viewer,
+  subscriptionId: string,
   choice: Choice,
 ): Promise<'ok' | 'not_found' | 'busy'> {
+  let changed: string | undefined
   const outcome = await needs.db.transaction(async (tx) => {
-    const row = await findOfKind(tx, connectionId, kind)
+    const row = await findSeen(tx, subscriptionId, viewer)
     if (row === undefined) return 'not_found'
+    const { connection_id: connectionId, kind } = row
+    changed = connectionId
     if (choice.enabled !== undefined) {
       const connection = await lockLiving(tx, connectionId)
       if (connection === undefined) return 'busy'
@@ -49,17 +58,17 @@ export async function chooseSubscription(
       await setCheckEvery(tx, row.id, choice.checkMinutes === null ? null : choice.checkMinutes * 60)
     return 'ok'
   })
-  if (outcome === 'ok') needs.subscriptions.changed(connectionId)
+  if (outcome === 'ok' && changed !== undefined) needs.subscriptions.changed(changed)
   return outcome
 }
 
 /** Due now, or ten minutes after its last renewal. @returns not_live: there is nothing to renew, it is being made or is over */
 export async function renewNow(
-  needs: ChoiceNeeds,
-  connectionId: string,
-  kind: string,
+  needs: Omit<ChoiceNeeds, 'subscriptions'>,
+  viewer: Viewer,
+  subscriptionId: string,
 ): Promise<'ok' | 'not_found' | 'not_live'> {
-  const row = await findOfKind(needs.db, connectionId, kind)
+  const row = await findSeen(needs.db, subscriptionId, viewer)
   if (row === undefined) return 'not_found'
   if (row.state !== 'active') return 'not_live'
   await renewSoon(needs.db, row.id, NOT_WITHIN_SECONDS)

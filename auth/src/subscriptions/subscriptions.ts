@@ -40,6 +40,8 @@ export interface SubscriptionView {
   readonly renewal_failure_code: string | null
   readonly last_checked_at: string | null
   readonly missed: number
+  /** Not switched off. */
+  readonly enabled: boolean
   readonly missed_at: string | null
   readonly check_minutes: number | null
   readonly gaps: readonly { readonly reason: string; readonly from: string; readonly to: string | null }[]

@@ -63,6 +63,7 @@ const SAMPLES: Readonly<Record<string, () => Record<string, unknown>>> = {
   'POST /internal/oauth/complete': () => ({ ticket: randomBytes(32).toString('base64url') }),
   'POST /internal/destinations': () => ({ name: 'sample', url: 'https://93.184.216.34/hook' }),
   'PATCH /internal/destinations/{id}': () => ({ name: 'sample' }),
+  'PATCH /internal/subscriptions/{id}': () => ({ enabled: true }),
   'POST /internal/destinations/{id}/rotate-secret': () => ({ overlap_seconds: 60 }),
   'POST /internal/destinations/{id}/test': () => ({ to: 'production' }),
   'POST /internal/destinations/{id}/retry-dead': () => ({

@@ -1,8 +1,8 @@
 /** One connected account: who, how it is, what it may do, what it receives, and how to end it. */
-import type { ConnectionView, ProviderView, SubscriptionView } from '@flovify/client/wire'
+import type { ConnectionView, ProviderView } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import type { Session } from '../api.ts'
-import { explainGap, explainStatus, explainStatusReason, explainSubscription } from '../sentences.ts'
+import { explainStatus, explainStatusReason } from '../sentences.ts'
 import { AddScopes } from './add-scopes.tsx'
 import { AdminLink } from './admin-link.tsx'
 import { Disconnect } from './disconnect.tsx'
@@ -10,6 +10,7 @@ import { Moment } from './moment.tsx'
 import { Pill } from './pill.tsx'
 import { ProviderIcon } from './provider-icon.tsx'
 import { Scopes } from './scopes.tsx'
+import { Subscriptions } from './subscriptions.tsx'
 
 export function ConnectionCard(props: {
   connection: ConnectionView
@@ -98,70 +99,5 @@ function Withdrawal({ connection, label }: { connection: ConnectionView; label: 
         permissions at {label}
       </a>
     </p>
-  )
-}
-
-function Subscriptions({ subscriptions }: { subscriptions: readonly SubscriptionView[] }): ReactNode {
-  return (
-    <div className="facts">
-      <p className="label">Notifications</p>
-      {subscriptions.length === 0 && <p className="muted">None: nothing that was allowed sends any.</p>}
-      <ul className="subscriptions">
-        {subscriptions.map((one) => (
-          <li key={one.id}>
-            <span className="subscription-kind">{one.kind}</span>
-            <Pill {...explainSubscription(one.state)} />
-            <span className="muted">
-              {one.state === 'active' && one.expires_at !== null && (
-                <>
-                  until <Moment at={one.expires_at} far day />
-                </>
-              )}
-              {one.failure_code !== null && one.state !== 'active' && <code>{one.failure_code}</code>}
-            </span>
-            <span className="muted subscription-last">
-              {one.last_notification_at === null ? (
-                'Nothing received yet'
-              ) : (
-                <>
-                  Last received <Moment at={one.last_notification_at} far />
-                </>
-              )}
-            </span>
-            <Renewal subscription={one} />
-          </li>
-        ))}
-      </ul>
-    </div>
-  )
-}
-
-/** When it was and will be prolonged, what stands in the way, and when nothing was pushed. */
-function Renewal({ subscription }: { subscription: SubscriptionView }): ReactNode {
-  const { last_renewed_at, renews_at, renewal_failure_code, gaps } = subscription
-  return (
-    <>
-      {renews_at !== null && (
-        <span className="muted subscription-last">
-          {last_renewed_at !== null && (
-            <>
-              Prolonged <Moment at={last_renewed_at} day />, again{' '}
-            </>
-          )}
-          <Moment at={renews_at} far day />
-        </span>
-      )}
-      {renewal_failure_code !== null && (
-        <span className="text-bad subscription-last">
-          It could not be prolonged, and is tried again: <code>{renewal_failure_code}</code>
-        </span>
-      )}
-      {gaps.map((gap) => (
-        <span key={gap.from} className="muted subscription-last">
-          {explainGap(gap.reason)} <Moment at={gap.from} day /> to{' '}
-          {gap.to === null ? 'now' : <Moment at={gap.to} day />}
-        </span>
-      ))}
-    </>
   )
 }

@@ -10,6 +10,7 @@ import { lenientJson, own, type Verifier } from './verifier.ts'
 const known = (name: string, tenant: string, told = true): KnownSubscription => ({
   id: `sub_${name}`,
   connectionId: `con_${name}`,
+  resource: 'me/messages',
   providerSubscriptionId: told ? `graph-${name}` : undefined,
   accountKey: `${tenant}:o`,
   tenant,
