@@ -104,6 +104,9 @@ export async function openRefreshWorld(
     MICROSOFT_CLIENT_SECRET: 'secret-of-microsoft',
     MICROSOFT_LOGIN_URL: at(microsoft),
     MICROSOFT_GRAPH_URL: at(microsoft),
+    // subscriptions are not the subject here
+    MICROSOFT_WATCH: 'none',
+    GOOGLE_WATCH: 'none',
     GOOGLE_CLIENT_ID: 'client-of-google',
     GOOGLE_CLIENT_SECRET: 'secret-of-google',
     GOOGLE_TOKEN_URL: at(google),

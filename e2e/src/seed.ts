@@ -39,8 +39,8 @@ export async function seedSubscription(
     )
     const ownerId = String(user.rows[0]?.id)
     await client.query(
-      `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, tenant, status)
-       values ($1, $2, $3, 'microsoft', $4, $5, $6, 'active')`,
+      `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, tenant, status, scope)
+       values ($1, $2, $3, 'microsoft', $4, $5, $6, 'active', 'Mail.Read')`,
       [connectionId, ownerId, ownerId, `${tenant}:${crypto.randomUUID()}`, email, tenant],
     )
     await client.query(

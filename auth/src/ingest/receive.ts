@@ -19,6 +19,7 @@ import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { eventOf } from './event-of.ts'
 import { type Commit, openGroupCommit } from './group-commit.ts'
+import { keptHeaders } from './kept-headers.ts'
 
 export interface IngestNeeds {
   readonly db: Db
@@ -28,7 +29,7 @@ export interface IngestNeeds {
   /** Told after the commit; may be lost. */
   readonly notified: (subscriptionIds: readonly string[]) => void
   readonly nudgeDeliveries: () => void
-  /** One of ours that belongs to nobody is to be ended at its provider. May be lost: its next message says it again. */
+  /** One of ours that belongs to nobody. May be lost: its next message says it again. */
   readonly adoptOrphan: (orphan: Orphan) => void
   /** Writes down what has to be done about subscriptions that a provider says something of. */
   readonly heedLifecycle: (facts: readonly Fact[]) => Promise<void>
@@ -61,18 +62,6 @@ const RETRY_LATER: Answer = { status: 503, retryAfterSeconds: 5 }
 const ANSWER_MS = 2_300
 /** So little judging does not count: timers of one duration are cheaper than one duration each. */
 const NEGLIGIBLE_MS = 100
-
-/** Headers worth keeping as evidence. Never credentials: no authorization, no cookie, no signature, no token. */
-const KEPT_HEADERS = [
-  'content-type',
-  'user-agent',
-  'date',
-  'x-goog-message-number',
-  'x-goog-resource-state',
-  'x-goog-channel-id',
-  'x-goog-resource-id',
-  'x-goog-changed',
-]
 
 export function openIngest(needs: IngestNeeds): Ingest {
   const group = openGroupCommit<NotificationToStore>({
@@ -240,13 +229,4 @@ async function heeded(needs: IngestNeeds, providerId: string, facts: readonly Fa
     needs.metrics.overloads('unavailable')
     return false
   }
-}
-
-function keptHeaders(request: NotificationRequest): Record<string, readonly string[]> {
-  const kept: Record<string, readonly string[]> = {}
-  for (const name of KEPT_HEADERS) {
-    const values = request.headers[name]
-    if (values !== undefined) kept[name] = values
-  }
-  return kept
 }

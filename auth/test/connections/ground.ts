@@ -341,6 +341,7 @@ export async function openGround() {
       each.revokeWith = undefined
       each.revoked.length = 0
       each.stopped.length = 0
+      each.checks.length = 0
     }
     nudged.length = 0
     lines.length = 0
