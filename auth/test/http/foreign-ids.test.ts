@@ -36,8 +36,12 @@ beforeAll(async () => {
        where e.connection_id = ${mine.connectionId}`)
   await until('the outcome is written', async () => (await rows()).length === 1)
   const [row] = await rows()
+  const subscription = await world.db.one<{ id: string }>(
+    sql`select id from auth.subscriptions where connection_id = ${mine.connectionId}`,
+  )
   ids = {
     connections: mine.connectionId,
+    subscriptions: subscription?.id ?? '',
     events: row?.event ?? '',
     deliveries: row?.delivery ?? '',
     destinations: destinationId,
@@ -71,6 +75,7 @@ const digest = () => digestOfTables(world.db, ['chores', 'processes', 'rule_revi
 
 const PREFIXES: Readonly<Record<string, Parameters<typeof newId>[0]>> = {
   connections: 'con',
+  subscriptions: 'sub',
   events: 'evt',
   deliveries: 'dlv',
   destinations: 'dst',

@@ -58,10 +58,11 @@ describe.each(HOSTILE)('%s', (what, text) => {
               scope = $1, scope_requested = scope_requested || ' x' where id = $2`,
       [text, connection.id],
     )
-    await world.sql('update auth.subscriptions set failure_code = $1, state = $2, kind = $1', [
-      text,
-      'failed',
-    ])
+    await world.sql(
+      `update auth.subscriptions set failure_code = $1, state = 'failed', kind = $1
+        where id = (select min(id) from auth.subscriptions where connection_id = $2)`,
+      [text, connection.id],
+    )
     await hal.page.goto(`${world.console}/connections`)
     const heading = hal.page.locator('.connection h3')
     await heading.waitFor()

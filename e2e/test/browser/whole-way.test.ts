@@ -120,7 +120,7 @@ describe('from the link to the delivered event', { timeout: 90_000 }, () => {
     await page.getByRole('link', { name: 'Go to connections' }).click()
     for (const { account } of JOURNEY) {
       const card = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: account }) })
-      await card.getByText('Receiving', { exact: true }).waitFor()
+      await card.getByText('Receiving', { exact: true }).first().waitFor()
     }
     await looks.at(page, '09-connections')
     await page.getByRole('button', { name: 'Disconnect adele@contoso.test' }).click()
