@@ -34,9 +34,10 @@ export interface Lookup {
   byChannelSecret(presented: string): Promise<KnownSubscription | undefined>
   /** Checks the MAC alone: made by us, although no live subscription may have it. */
   genuineChannelSecret(presented: string): boolean
-  /** Connections of this provider whose `Account.address` equals `address` (lower-case) and that are subscribed. */
+  /** Connections of this provider whose `Account.address` equals `address` (lower-case) and that are subscribed to `resource`. */
   byAddress(
     address: string,
+    resource: string,
   ): Promise<readonly { readonly connectionId: string; readonly subscriptionId: string }[]>
 }
 

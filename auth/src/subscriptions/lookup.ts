@@ -59,9 +59,9 @@ export function openLookup(needs: LookupNeeds): SubscriptionLookup {
         })
       },
       genuineChannelSecret: (presented) => needs.channelKeys.genuineChannelSecret(presented),
-      byAddress: (address) =>
-        byAddress.read(`${providerId}/${address}`, async () => {
-          const rows = await findByAddress(needs.db, providerId, address)
+      byAddress: (address, resource) =>
+        byAddress.read(`${providerId}/${resource}/${address}`, async () => {
+          const rows = await findByAddress(needs.db, providerId, address, resource)
           const value = rows.map((row) => ({ connectionId: row.connection_id, subscriptionId: row.id }))
           return { value, keepMs: value.length === 0 ? NOT_KEPT : ADDRESS_MS }
         }),

@@ -214,11 +214,11 @@ export const findByChannelHash = (db: Db, provider: string, hash: Buffer) =>
             or (s.previous_secret_hash = ${hash} and s.previous_expires_at > auth.clock()))
        and s.provider = ${provider} and s.state in ('wanted', 'active') and c.status <> 'revoked'`)
 
-export const findByAddress = (db: Db, provider: string, address: string) =>
+export const findByAddress = (db: Db, provider: string, address: string, resource: string) =>
   db.rows<{ id: string; connection_id: string }>(sql`
     select s.id, s.connection_id
       from auth.oauth_tokens c join auth.subscriptions s on s.connection_id = c.id
-     where c.provider = ${provider} and c.account_address = ${address} and c.status <> 'revoked'
+     where c.provider = ${provider} and c.account_address = ${address} and c.status <> 'revoked' and s.resource = ${resource}
        and s.state in ('wanted', 'active')
      order by s.id`)
 

@@ -94,9 +94,11 @@ describe('what a provider may look up', () => {
     const second = await add('wanted')
     await add('stopped')
     await add('active', { provider: 'microsoft' })
-    const found = await google.byAddress('bob@example.com')
+    const found = await google.byAddress('bob@example.com', 'gmail')
     expect(found.map(({ subscriptionId }) => subscriptionId).sort()).toEqual([first.id, second.id].sort())
-    expect(await google.byAddress('carol@example.com')).toEqual([])
+    expect(await google.byAddress('carol@example.com', 'gmail')).toEqual([])
+    // what the account has besides is not the mailbox
+    expect(await google.byAddress('bob@example.com', 'drive/v3/changes')).toEqual([])
   })
 
   test('what is known is kept for seconds, what is unknown not at all: it would be acknowledged', async () => {
@@ -106,8 +108,8 @@ describe('what a provider may look up', () => {
       queries = 0
       await google.byChannelSecret(secret)
       await google.byChannelSecret(never)
-      await google.byAddress('bob@example.com')
-      await google.byAddress('carol@example.com')
+      await google.byAddress('bob@example.com', 'gmail')
+      await google.byAddress('carol@example.com', 'gmail')
       return queries
     }
     expect(await ask()).toBe(4)
@@ -119,9 +121,9 @@ describe('what a provider may look up', () => {
   })
 
   test('a mailbox that another process has just connected is found at once', async () => {
-    expect(await google.byAddress('bob@example.com')).toEqual([])
+    expect(await google.byAddress('bob@example.com', 'gmail')).toEqual([])
     const { id } = await add()
-    expect(await google.byAddress('bob@example.com')).toMatchObject([{ subscriptionId: id }])
+    expect(await google.byAddress('bob@example.com', 'gmail')).toMatchObject([{ subscriptionId: id }])
   })
 
   test('many who ask at once ask the database once', async () => {
@@ -137,7 +139,7 @@ describe('what a provider may look up', () => {
     expect(await google.byChannelSecret(secret)).toBeDefined()
     lookup.forget(connectionId)
     expect(await google.byChannelSecret(secret)).toBeUndefined()
-    expect(await google.byAddress('bob@example.com')).toEqual([])
+    expect(await google.byAddress('bob@example.com', 'gmail')).toEqual([])
   })
 
   test('a database that is away is an error, not an unknown secret, and is not remembered', async () => {

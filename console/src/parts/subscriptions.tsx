@@ -14,7 +14,7 @@ export function Subscriptions({ subscriptions }: { subscriptions: readonly Subsc
       <ul className="subscriptions">
         {subscriptions.map((one) => (
           <li key={one.id}>
-            <span className="subscription-kind">{one.kind}</span>
+            <span className="subscription-kind">{one.kind.replace(':', ' ')}</span>
             <Pill
               {...(one.enabled ? explainSubscription(one.state) : { label: 'Off', tone: 'calm' as const })}
             />

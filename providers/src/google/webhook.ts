@@ -12,7 +12,7 @@ import { singleHeader } from '../webhook/headers.ts'
 import { isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
 import { judgeSecurityToken, securityTokenOf } from '../webhook/security-event.ts'
 import { isGoogleIssuer, isVerified } from './oauth.ts'
-import { watchedResource } from './resources.ts'
+import { GMAIL, watchedResource } from './resources.ts'
 import type { GoogleSettings, PushSettings } from './settings.ts'
 
 const KEY_PATIENCE_MS = 2000
@@ -123,7 +123,7 @@ async function judgePush(
 
   const change = mailboxChangeOf(textMember(message, 'data'))
   if (change === undefined) return { kind: 'verified', status: 204, facts: [], rejected: ['bad_data'] }
-  const owners = await lookup.byAddress(change.emailAddress.toLowerCase())
+  const owners = await lookup.byAddress(change.emailAddress.toLowerCase(), GMAIL)
   const messageId = textMember(message, 'messageId') ?? textMember(message, 'message_id')
   const time = timeOf(textMember(message, 'publishTime') ?? textMember(message, 'publish_time'))
   const facts = owners.map(
