@@ -8,9 +8,8 @@ import { openLog } from '../../src/platform/log.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 
 const WRITERS = 8
-const GROUPS = 30
-const ITEMS = 24
-const SHARED_KEYS = 300
+const ROUNDS = 20
+const ITEMS = 160
 
 interface Item {
   readonly body: string
@@ -51,20 +50,20 @@ describe('groups of eight writers', () => {
     })
     const states: (string | undefined)[] = []
     const sizes: number[] = []
-    const answers = await Promise.all(
-      pools.map(async (pool, writer) => {
-        const group = openWriter(pool, ledger, states, sizes)
-        const answered = await writeAll(group, writer)
-        await group.close()
-        return answered
-      }),
-    )
-    const all = answers.flat()
+    const writers = pools.map((pool) => openWriter(pool, ledger, states, sizes))
+    const all: { item: Item; commit: Commit }[] = []
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const answers = await Promise.all(
+        writers.map((group, writer) => writeGroup(group, itemsOf(writer, round))),
+      )
+      all.push(...answers.flat())
+    }
+    await Promise.all(writers.map((group) => group.close()))
 
-    expect(all).toHaveLength(WRITERS * GROUPS * ITEMS)
-    expect(sizes.filter((size) => size === ITEMS)).toHaveLength(WRITERS * GROUPS)
+    expect(all).toHaveLength(WRITERS * ROUNDS * ITEMS)
+    expect(sizes.filter((size) => size === ITEMS)).toHaveLength(WRITERS * ROUNDS)
     expect(states.filter((state) => state === '40P01' || state === '40001')).toEqual([])
-    expect(all.filter(({ item }) => item.poison)).toHaveLength((WRITERS * GROUPS) / 10)
+    expect(all.filter(({ item }) => item.poison)).toHaveLength((WRITERS * ROUNDS) / 10)
     for (const { item, commit } of all) {
       expect([item.body, commit]).toEqual([item.body, item.poison ? 'poison' : 'stored'])
     }
@@ -100,28 +99,23 @@ function openWriter(pool: Pool, ledger: Ledger, states: (string | undefined)[], 
   })
 }
 
-/** Two groups at a time, so that both flushers of a writer are busy. */
-async function writeAll(
+async function writeGroup(
   group: GroupCommit<NotificationToStore>,
-  writer: number,
+  items: readonly Item[],
 ): Promise<{ item: Item; commit: Commit }[]> {
-  const answered: { item: Item; commit: Commit }[] = []
-  for (let n = 0; n < GROUPS; n += 2) {
-    const items = [...itemsOf(writer, n), ...itemsOf(writer, n + 1)]
-    const commits = await Promise.all(items.map((item) => group.add(notificationOf(item))))
-    answered.push(...items.map((item, at) => ({ item, commit: commits[at] ?? 'unavailable' })))
-  }
-  return answered
+  const commits = await Promise.all(items.map((item) => group.add(notificationOf(item))))
+  return items.map((item, at) => ({ item, commit: commits[at] ?? 'unavailable' }))
 }
 
-/** Each writer walks over the shared keys from another place, every second one backwards. */
-function itemsOf(writer: number, n: number): Item[] {
-  const poisonAt = n % 10 === 7 ? (writer * 5) % ITEMS : undefined
+/** In each round all bring the same new keys at once, each beginning at another one, every second one backwards. */
+function itemsOf(writer: number, round: number): Item[] {
+  // over ten rounds each writer has one group with a poison item
+  const poisonAt = round % 10 === writer ? (writer * 37) % ITEMS : undefined
   return Array.from({ length: ITEMS }, (_, at) => {
-    const step = writer % 2 === 0 ? at : ITEMS - 1 - at
+    const step = writer % 2 === 0 ? at + writer * 20 : 2 * ITEMS - 1 - at - writer * 20
     const poison = at === poisonAt
-    const key = poison ? `poison-${writer}-${n}` : `key-${(n * 11 + step * 7) % SHARED_KEYS}`
-    return { body: `${writer}/${n}/${at}`, key, poison }
+    const key = poison ? `poison-${writer}-${round}` : `key-${round}-${(step + ITEMS) % ITEMS}`
+    return { body: `${writer}/${round}/${at}`, key, poison }
   })
 }
 
