@@ -32,8 +32,12 @@ export interface AuthUnderFault {
   readonly publicPort: number
   /** Notifications go here. */
   readonly webhooks: string
-  /** As an administrator. @returns the answer's JSON @throws with the answer's text when it is not 2xx */
-  call(method: 'GET' | 'POST' | 'PATCH', path: string, body?: unknown): Promise<Record<string, unknown>>
+  /** As an administrator. @returns the answer's JSON, {} for none @throws with the answer's text when it is not 2xx */
+  call(
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    body?: unknown,
+  ): Promise<Record<string, unknown>>
   /** A destination at `/hook/{n}` and a rule that sends it all mail. @returns its id */
   addDestination(n: number, settings?: Readonly<Record<string, unknown>>): Promise<string>
   stop(): Promise<void>
@@ -79,7 +83,7 @@ export async function startAuthUnderFault(options: AuthOptions): Promise<AuthUnd
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
-    return (await answer.json()) as Record<string, unknown>
+    return answer.status === 204 ? {} : ((await answer.json()) as Record<string, unknown>)
   }
   const json = { 'content-type': 'application/json' }
   const signIn = async () => {
