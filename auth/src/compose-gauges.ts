@@ -4,6 +4,7 @@ import { findAlarms } from './connections/refresh-pace-store.ts'
 import type { Db } from './db/sql.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Metrics } from './platform/metrics.ts'
+import { countUnwell } from './subscriptions/health-store.ts'
 import { countRowsByKey } from './vault/rotation-store.ts'
 import { readBacklog } from './work/backlog-store.ts'
 
@@ -28,5 +29,7 @@ export function gaugesFrom({ db, metrics, clock, expiries }: GaugeNeeds): () => 
     if (rows !== undefined) metrics.vaultRows(rows)
     const alarms = await findAlarms(db).catch(() => undefined)
     if (alarms !== undefined) metrics.providerAlarms(alarms)
+    const unwell = await countUnwell(db).catch(() => undefined)
+    if (unwell !== undefined) metrics.subscriptionsUnwell(unwell)
   }
 }

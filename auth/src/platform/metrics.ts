@@ -33,6 +33,10 @@ export interface Metrics {
   /** All destinations at once; those that are not named any more disappear. */
   destinations(backlogs: readonly DestinationGauges[]): void
   /** What an operator has to repair at a provider; all of them at once. */
+  /** Subscriptions that are not as they should be, by why. */
+  subscriptionsUnwell(
+    rows: readonly { readonly provider: string; readonly reason: string; readonly count: number }[],
+  ): void
   providerAlarms(alarms: readonly { readonly provider: string; readonly code: string }[]): void
   /** Refreshed when the page is read. Negative once it has expired. */
   clientSecretExpires(provider: string, inSeconds: number): void
@@ -139,6 +143,12 @@ export function openMetrics(): Metrics {
     labelNames: ['key', 'table'],
     registers: [registry],
   })
+  const unwell = new Gauge({
+    name: `${PREFIX}subscriptions_unwell`,
+    help: 'Subscriptions of living connections that failed, wait too long, cannot be renewed, are about to expire, or were silent within a day',
+    labelNames: ['provider', 'reason'],
+    registers: [registry],
+  })
   const alarmed = new Gauge({
     name: `${PREFIX}provider_alarms`,
     help: 'Our credentials or requests that a provider refuses, by cause, until repaired',
@@ -187,6 +197,10 @@ export function openMetrics(): Metrics {
       for (const { destination, ...values } of backlogs)
         for (const [name, gauge] of Object.entries(waiting))
           gauge.set({ destination }, Number(values[name as keyof typeof waiting]))
+    },
+    subscriptionsUnwell: (rows) => {
+      unwell.reset()
+      for (const { provider, reason, count } of rows) unwell.set({ provider, reason }, count)
     },
     providerAlarms: (alarms) => {
       alarmed.reset()

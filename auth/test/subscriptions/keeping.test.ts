@@ -7,6 +7,7 @@ import { sql } from '../../src/db/sql.ts'
 import { checkInSeconds, judgeCheck } from '../../src/subscriptions/check-schedule.ts'
 import { subscriptionChecks } from '../../src/subscriptions/check-work.ts'
 import { chooseSubscription, renewNow } from '../../src/subscriptions/choices.ts'
+import { countUnwell } from '../../src/subscriptions/health-store.ts'
 import { reconcile } from '../../src/subscriptions/reconcile.ts'
 import { adoptOrphans, subscriptionStops } from '../../src/subscriptions/stop-work.ts'
 import { subscriptionRenewals } from '../../src/subscriptions/work.ts'
@@ -442,6 +443,25 @@ describe('WI-16 what keeps subscriptions alive', () => {
       await g.db.rows(sql`update auth.oauth_tokens set status = 'revoking'`)
       expect(await chooseSubscription(g.needs, viewer(), id, { enabled: false })).toBe('busy')
     })
+  })
+
+  test('what is not as it should be is counted by why, for living connections', async () => {
+    expect(await countUnwell(g.db)).toEqual([])
+    await g.db.rows(sql`update auth.subscriptions set renewal_failure_code = 'http_503'`)
+    await g.db.rows(sql`update auth.subscription_checks set missed_at = auth.clock()`)
+    await pass(6.5 * 24 * 60)
+    await g.db.rows(sql`update auth.subscription_checks set missed_at = auth.clock() - interval '2 hours'`)
+    const counted = async () =>
+      Object.fromEntries((await countUnwell(g.db)).map(({ reason, count }) => [reason, count]))
+    expect(await counted()).toEqual({ failing: 1, expiring: 1, silent: 1 })
+    await g.db.rows(
+      sql`update auth.subscriptions set state = 'wanted', updated_at = auth.clock() - interval '11 minutes'`,
+    )
+    expect(await counted()).toEqual({ waiting: 1 })
+    await g.db.rows(sql`update auth.subscriptions set state = 'failed'`)
+    expect(await counted()).toEqual({ failed: 1 })
+    await g.db.rows(sql`update auth.oauth_tokens set status = 'revoked'`)
+    expect(await counted()).toEqual({})
   })
 
   test('judging and timing are pure', () => {

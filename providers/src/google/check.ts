@@ -15,7 +15,7 @@ import type {
   SubscriptionQuestion,
   WantedSubscription,
 } from '../provider.ts'
-import { isArray, member, textMember } from '../webhook/hostile-json.ts'
+import { isArray, isObject, member, textMember } from '../webhook/hostile-json.ts'
 import { classifyApiError } from './failure.ts'
 import { CALENDAR_LIST, calendarEvents, DRIVE_CHANGES, GMAIL, sharedDriveChanges } from './resources.ts'
 import type { GoogleSettings } from './settings.ts'
@@ -208,7 +208,9 @@ function judge(
   if (outcome.kind === 'failed') return outcome
   if (outcome.answer.status !== 200)
     return { kind: 'failed', failure: classifyApiError(outcome.answer, host.now()) }
-  const found = read(jsonOf(outcome.answer))
+  const body = jsonOf(outcome.answer)
+  // what is no answer must not count as quiet
+  const found = isObject(body) ? read(body) : undefined
   return found === undefined
     ? { kind: 'failed', failure: transportFailure('bad_check_answer') }
     : { kind: 'checked', ...found }
