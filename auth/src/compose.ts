@@ -100,7 +100,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   })
 
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
-  const touch = openTouch({ db: pools.work, monotonicMs, log })
+  const touch = openTouch({ db: pools.work, log })
   const random = Math.random
   // the worker, which hints wake, needs rooms that give hints
   const nudge = { nudge: (kind: string) => hints.nudge(kind) }

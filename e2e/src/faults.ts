@@ -36,6 +36,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'the same with the provider down for two simulated hours, about eight minutes',
     run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
   },
+  subscriptions: {
+    summary: '1,000 connections through 30 simulated days with faults by a seed, about fifteen minutes',
+    run: async (print) => (await import('./subscription-weeks.ts')).weeksAtSize(print),
+  },
   backlog: {
     summary:
       'a million deliveries waiting at 200 destinations, then a forgotten transaction, about six minutes',

@@ -51,10 +51,15 @@ export interface RefreshWorld {
   close(): Promise<void>
 }
 
-const ACCOUNTS = { google: 'gita@flow.test', microsoft: 'adele@contoso.test' } as const
+export interface RefreshWorldOptions {
+  /** Nothing is watched unless it says so. */
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+export const ACCOUNTS = { google: 'gita@flow.test', microsoft: 'adele@contoso.test' } as const
 const SCOPES = {
   google: ['openid', 'email', 'https://www.googleapis.com/auth/drive'],
-  microsoft: ['openid', 'email', 'offline_access', 'Mail.Send'],
+  microsoft: ['openid', 'email', 'offline_access', 'Mail.Send', 'Mail.Read'],
 } as const
 const SEED_BATCH = 1_000
 
@@ -63,6 +68,7 @@ export async function openRefreshWorld(
   databaseUrl: string,
   directory: string,
   processes: number,
+  more: RefreshWorldOptions = {},
 ): Promise<RefreshWorld> {
   const serviceSecret = randomBytes(32).toString('base64url')
   const controlToken = randomBytes(32).toString('base64url')
@@ -98,15 +104,16 @@ export async function openRefreshWorld(
     DATABASE_URL: databaseUrl,
     SERVICE_SECRET: serviceSecret,
     ENCRYPTION_KEY: key,
-    WEBHOOK_BASE_URL: 'http://127.0.0.1:8000',
+    // of the first process
+    WEBHOOK_BASE_URL: at(ports[1]),
     CONSOLE_BASE_URL: 'http://localhost:3000',
     MICROSOFT_CLIENT_ID: 'client-of-microsoft',
     MICROSOFT_CLIENT_SECRET: 'secret-of-microsoft',
     MICROSOFT_LOGIN_URL: at(microsoft),
     MICROSOFT_GRAPH_URL: at(microsoft),
-    // subscriptions are not the subject here
     MICROSOFT_WATCH: 'none',
     GOOGLE_WATCH: 'none',
+    ...more.environment,
     GOOGLE_CLIENT_ID: 'client-of-google',
     GOOGLE_CLIENT_SECRET: 'secret-of-google',
     GOOGLE_TOKEN_URL: at(google),

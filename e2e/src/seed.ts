@@ -38,6 +38,8 @@ export async function seedSubscription(
       [email],
     )
     const ownerId = String(user.rows[0]?.id)
+    // together: what is connected and not subscribed is subscribed by the service
+    await client.query('begin')
     await client.query(
       `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, tenant, status, scope)
        values ($1, $2, $3, 'microsoft', $4, $5, $6, 'active', 'Mail.Read')`,
@@ -48,6 +50,7 @@ export async function seedSubscription(
        values ($1, $2, 'microsoft', 'mail', 'me/messages', 'active', $3, $4, 'k0', now() + interval '6 days')`,
       [subscriptionId, connectionId, graphId, createHash('sha256').update(secret).digest()],
     )
+    await client.query('commit')
     return {
       connectionId,
       ownerId,

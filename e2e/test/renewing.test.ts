@@ -15,7 +15,10 @@ describe('subscriptions over weeks', () => {
   let db: pg.Client
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'flovify-renewing-'))
-    stack = await startStack({ dataDir: join(directory, 'data') })
+    stack = await startStack({
+      dataDir: join(directory, 'data'),
+      environment: { MICROSOFT_WATCH: 'mail', GOOGLE_WATCH: 'mail' },
+    })
     db = new pg.Client({ connectionString: stack.database.url })
     await db.connect()
     const alice = new Browserless(stack)

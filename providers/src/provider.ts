@@ -161,7 +161,13 @@ export interface SubscriptionCheck extends SubscriptionQuestion {
 
 export type CheckOutcome =
   /** @property changed whether anything changed after the cursor that was asked with; `cursor` is where it stands now. */
-  | { readonly kind: 'checked'; readonly changed: boolean; readonly cursor: string }
+  | {
+      readonly kind: 'checked'
+      readonly changed: boolean
+      readonly cursor: string
+      /** When the newest change was made, by the provider's clock, where it says so. */
+      readonly newestAt?: Date
+    }
   | { readonly kind: 'failed'; readonly failure: Failure }
 
 export interface SubscriptionRequest {

@@ -22,6 +22,7 @@ const readers: Record<keyof Faults, Reader> = {
   slowDelayMs: count,
   pushTimeoutsMs: (value) => (value === null ? null : pair(value)),
   pauseOnTokenExpiry: flag,
+  losePushes: flag,
   syncFirst: flag,
   expirationAs: (value) => oneOf(value, ['number', 'string']),
   redirectTo: (value) => (value === null || typeof value === 'string' ? value : undefined),

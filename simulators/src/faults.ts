@@ -69,6 +69,8 @@ export interface Faults {
   pushTimeoutsMs: [number, number] | null
   /** Graph: deliveries wait while the access token behind a subscription is over. */
   pauseOnTokenExpiry: boolean
+  /** Whatever is pushed is lost without a trace. */
+  losePushes: boolean
   /** Google's channels: the sync message arrives before the answer to the watch call. */
   syncFirst: boolean
   expirationAs: 'string' | 'number'
@@ -121,6 +123,7 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     slowDelayMs: 2_000,
     pushTimeoutsMs: null,
     pauseOnTokenExpiry: false,
+    losePushes: false,
     syncFirst: false,
     expirationAs: 'string',
     redirectTo: null,

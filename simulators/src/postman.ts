@@ -41,7 +41,13 @@ export interface Postman {
   close(): Promise<void>
 }
 
-export function createPostman(journal: Journal, now: () => number, log: (line: string) => void): Postman {
+/** @param isLost asked for each new push: then nobody gets it, and nobody is told */
+export function createPostman(
+  journal: Journal,
+  now: () => number,
+  log: (line: string) => void,
+  isLost: () => boolean,
+): Postman {
   const timers = new Set<NodeJS.Timeout>()
   const running = new Set<Promise<unknown>>()
   const closing = new AbortController()
@@ -81,7 +87,11 @@ export function createPostman(journal: Journal, now: () => number, log: (line: s
   }
 
   return {
-    deliver: (parcel) => attempt(parcel, randomUUID(), 1),
+    deliver: async (parcel) => {
+      const deliveryId = randomUUID()
+      if (isLost()) return { deliveryId, url: parcel.url, status: null, latencyMs: 0, acknowledged: false }
+      return attempt(parcel, deliveryId, 1)
+    },
     deliverLater(parcel, delayMs) {
       const deliveryId = randomUUID()
       later(() => attempt(parcel, deliveryId, 1), delayMs)

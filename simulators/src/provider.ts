@@ -81,6 +81,8 @@ export interface Provider {
   mailbox(account: string): unknown
   /** Every token of the account is dead at once. */
   revoke(account: string): void
+  /** A subscription is gone, and nobody is told. @returns false for an unknown one */
+  lose(id: string): boolean
   /** The person withdraws the consent, with the effect that the provider documents. */
   withdraw(account: string): void
   rotateKeys(drop: boolean): Promise<void>

@@ -13,6 +13,8 @@ export interface CheckFacts {
   /** Whether the provider says that something changed since `checkedAt`. */
   readonly changed: boolean
   readonly pushDelayMs: number
+  /** When the newest change was made, where the provider says so: then its push is what is looked for. */
+  readonly newestAt: Date | undefined
 }
 
 export type CheckVerdict =
@@ -23,14 +25,17 @@ export type CheckVerdict =
   /** Not pushed in all that time. */
   | { readonly kind: 'missed'; readonly from: Date }
 
+/** Clocks differ: a push that seems to come this much before its change is still its push. */
+const SKEW_MS = 30_000
 /** The note of a last notification may come so much later than it (touch.ts). */
 const NOTE_MS = 75_000
 
 export function judgeCheck(facts: CheckFacts): CheckVerdict {
   const { now, checkedAt, lastNotificationAt } = facts
   if (checkedAt === null || !facts.changed) return { kind: 'well' }
-  if (lastNotificationAt !== null && lastNotificationAt >= checkedAt) return { kind: 'well' }
-  const since = facts.suspectedAt ?? now
+  const expectedFrom = facts.newestAt === undefined ? checkedAt.getTime() : facts.newestAt.getTime() - SKEW_MS
+  if (lastNotificationAt !== null && lastNotificationAt.getTime() >= expectedFrom) return { kind: 'well' }
+  const since = facts.newestAt ?? facts.suspectedAt ?? now
   const waitedMs = now.getTime() - since.getTime()
   const leftMs = Math.max(facts.pushDelayMs, NOTE_MS) - waitedMs
   if (leftMs > 0) return { kind: 'suspected', since, inSeconds: Math.max(1, leftMs / 1_000) }

@@ -21,7 +21,7 @@ import {
   settleNotLive,
 } from './check-store.ts'
 import { CHECKS, RENEWALS } from './kinds.ts'
-import { dueNow } from './renewal-store.ts'
+import { dueNow, renewSoon } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { eventOf, type SettleNeeds } from './settle.ts'
 import { adoptOrphans } from './stop-work.ts'
@@ -38,6 +38,8 @@ export interface CheckNeeds extends SettleNeeds, AddressNeeds {
 
 const TABLE = 'auth.subscription_checks'
 const CHECK_MS = 15_000
+/** Two renewals within ten minutes leave an undefined state at one provider (protocols/microsoft.md §2.5). */
+const NOT_WITHIN_SECONDS = 600
 const POISON_SECONDS = 3_600
 
 export function subscriptionChecks(needs: CheckNeeds): WorkKind<DueRow> {
@@ -91,7 +93,7 @@ async function settle(
   due: DueRow,
   row: CheckRow,
   provider: Provider,
-  checked: { readonly changed: boolean; readonly cursor: string },
+  checked: { readonly changed: boolean; readonly cursor: string; readonly newestAt?: Date },
   every: number,
 ): Promise<void> {
   const verdict = judgeCheck({
@@ -100,6 +102,7 @@ async function settle(
     suspectedAt: row.suspected_at,
     lastNotificationAt: row.last_notification_at,
     changed: checked.changed,
+    newestAt: checked.newestAt,
     pushDelayMs: provider.subscriptions.pushDelayMs(row.resource),
   })
   if (verdict.kind === 'suspected') {
@@ -117,7 +120,9 @@ async function settle(
     if (replaced) {
       await markSilent(tx, row.id, verdict.from)
       await dueNow(tx, row.id)
-    }
+    } else if (!provider.subscriptions.isReplaced?.(row.resource))
+      // renewing tells whether it is there at all: one that is not is made anew at once
+      await renewSoon(tx, row.id, NOT_WITHIN_SECONDS)
     const data = { from: verdict.from.toISOString(), to: row.now.toISOString(), replaced }
     await needs.ledger.record(tx, [eventOf('subscription.v1.missed', row, data)])
     return true

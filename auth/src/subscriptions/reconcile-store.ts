@@ -12,7 +12,7 @@ export async function findLiving(db: Db, after: string, limit: number): Promise<
 export const lockLiving = (tx: Transaction, id: string) =>
   tx.one<{ provider: string; scope: string }>(sql`
     select provider, scope from auth.oauth_tokens
-     where id = ${id} and status in ('active', 'partial') for update skip locked`)
+     where id = ${id} and status in ('active', 'partial') for no key update skip locked`)
 
 /** With the next start, or a changed setting: not in six hours. */
 export const reconcileNow = (db: Db) =>

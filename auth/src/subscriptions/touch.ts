@@ -8,7 +8,6 @@ import { noteNotified } from './store.ts'
 
 export interface TouchNeeds {
   readonly db: Db
-  readonly monotonicMs: () => number
   readonly log: Log
 }
 
@@ -40,10 +39,10 @@ export function openTouch(needs: TouchNeeds, pauseMs = PAUSE_MS): Touch {
     await note(times)
   }
   return async (subscriptionIds, at) => {
-    const now = needs.monotonicMs()
+    const now = at.getTime()
     const due: string[] = []
     for (const id of new Set(subscriptionIds)) {
-      if (now - (touched.get(id) ?? -Infinity) >= pauseMs) due.push(id)
+      if (Math.abs(now - (touched.get(id) ?? -Infinity)) >= pauseMs) due.push(id)
       else if (waiting.size < REMEMBERED) waiting.set(id, at)
     }
     if (waiting.size > 0 && timer === undefined)

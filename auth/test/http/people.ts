@@ -56,13 +56,16 @@ export async function seedMailbox(db: World['db'], address: string): Promise<{ c
   const connectionId = newId('con')
   const owner = await db.one<{ id: string }>(sql`
     insert into auth.users (email) values (${address}) on conflict (email) do update set name = null returning id::text id`)
-  await db.rows(sql`
-    insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, status, scope)
-    values (${connectionId}, ${owner?.id}::int, ${owner?.id}, 'google', ${newId('sub')}, ${address}, ${address}, 'active',
-            'https://www.googleapis.com/auth/gmail.readonly')`)
-  await db.rows(sql`
-    insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, expires_at)
-    values (${newId('sub')}, ${connectionId}, 'google', 'mail', 'gmail', 'active', 'gmail', auth.clock() + interval '6 days')`)
+  // together: what is connected and not subscribed is subscribed by the service
+  await db.transaction(async (tx) => {
+    await tx.rows(sql`
+      insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, status, scope)
+      values (${connectionId}, ${owner?.id}::int, ${owner?.id}, 'google', ${newId('sub')}, ${address}, ${address}, 'active',
+              'https://www.googleapis.com/auth/gmail.readonly')`)
+    await tx.rows(sql`
+      insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, expires_at)
+      values (${newId('sub')}, ${connectionId}, 'google', 'mail', 'gmail', 'active', 'gmail', auth.clock() + interval '6 days')`)
+  })
   return { connectionId }
 }
 

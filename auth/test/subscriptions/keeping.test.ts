@@ -473,6 +473,7 @@ describe('WI-16 what keeps subscriptions alive', () => {
       lastNotificationAt: null,
       changed: true,
       pushDelayMs: 180_000,
+      newestAt: undefined,
     }
     expect(judgeCheck({ ...facts, checkedAt: null }).kind).toBe('well')
     expect(judgeCheck({ ...facts, changed: false }).kind).toBe('well')
@@ -482,6 +483,11 @@ describe('WI-16 what keeps subscriptions alive', () => {
       inSeconds: 60,
     })
     expect(judgeCheck({ ...facts, suspectedAt: at(17) })).toEqual({ kind: 'missed', from: at(0) })
+    // where the provider tells the time of a change, pushes of earlier ones do not hide that its own is missing
+    const told = { ...facts, newestAt: at(10), lastNotificationAt: at(5) }
+    expect(judgeCheck(told)).toEqual({ kind: 'missed', from: at(0) })
+    expect(judgeCheck({ ...told, lastNotificationAt: at(9.6) }).kind).toBe('well')
+    expect(judgeCheck({ ...told, newestAt: at(18) })).toMatchObject({ kind: 'suspected', inSeconds: 60 })
     // the note of a notification may come a minute late, however quick the provider
     expect(judgeCheck({ ...facts, pushDelayMs: 0, suspectedAt: at(19) })).toMatchObject({ kind: 'suspected' })
     expect([0, 0.5, 0.999].map((random) => Math.round(checkInSeconds(600, random) / 60))).toEqual([

@@ -116,15 +116,20 @@ async function checkDrive(
 ): Promise<CheckOutcome> {
   if (cursor === undefined) return driveNow(host, api, resource, ask)
   const token = encodeURIComponent(cursor)
-  const outcome = await ask(`${api}/${DRIVE_CHANGES}?pageToken=${token}&pageSize=1&${driveQuery(resource)}`)
+  const outcome = await ask(`${api}/${DRIVE_CHANGES}?pageToken=${token}&pageSize=100&${driveQuery(resource)}`)
   const checked = judge(host, outcome, (body) => {
     const changes = member(body, 'changes')
     const changed = isArray(changes) && changes.length > 0
-    return { changed, cursor: textMember(body, 'newStartPageToken') ?? cursor }
+    const newest = isArray(changes) ? Date.parse(textMember(changes.at(-1), 'time') ?? '') : Number.NaN
+    return {
+      changed,
+      cursor: textMember(body, 'newStartPageToken') ?? cursor,
+      ...(changed && !Number.isNaN(newest) && { newestAt: new Date(newest) }),
+    }
   })
   if (checked.kind === 'failed' || !checked.changed || checked.cursor !== cursor) return checked
   const now = await driveNow(host, api, resource, ask)
-  return now.kind === 'failed' ? now : { ...now, changed: true }
+  return now.kind === 'failed' ? now : { ...checked, cursor: now.cursor }
 }
 
 async function checkCalendar(
@@ -146,7 +151,8 @@ async function checkCalendar(
     const changed = !Number.isNaN(since) && isArray(items) && items.length > 0
     const updated = Date.parse(textMember(body, 'updated') ?? '')
     const cursorNow = Number.isNaN(updated) ? from.getTime() : Math.max(updated, changed ? from.getTime() : 0)
-    return { changed, cursor: new Date(Number.isNaN(since) ? from : cursorNow).toISOString() }
+    const cursor = new Date(Number.isNaN(since) ? from : cursorNow).toISOString()
+    return { changed, cursor, ...(changed && !Number.isNaN(updated) && { newestAt: new Date(updated) }) }
   })
 }
 
@@ -203,7 +209,7 @@ async function discoverDrives(host: Host, api: string, ask: Ask): Promise<Discov
 function judge(
   host: Host,
   outcome: { kind: 'answered'; answer: HttpAnswer } | Failed,
-  read: (body: Json | undefined) => { changed: boolean; cursor: string } | undefined,
+  read: (body: Json) => { changed: boolean; cursor: string; newestAt?: Date } | undefined,
 ): CheckOutcome {
   if (outcome.kind === 'failed') return outcome
   if (outcome.answer.status !== 200)

@@ -35,12 +35,18 @@ async function checkNewest(host: Host, graph: string, request: SubscriptionCheck
   const before = request.cursor === undefined ? newest : Date.parse(request.cursor)
   // the newest may have been deleted: time does not go back
   const cursor = new Date(Number.isNaN(before) ? newest : Math.max(before, newest)).toISOString()
-  return { kind: 'checked', changed: newest > before, cursor }
+  return newest > before
+    ? { kind: 'checked', changed: true, cursor, newestAt: new Date(newest) }
+    : { kind: 'checked', changed: false, cursor }
 }
 
 async function checkDrive(host: Host, graph: string, request: SubscriptionCheck): Promise<CheckOutcome> {
   const delta = (token: string) =>
-    read(host, `${graph}/me/drive/root/delta?token=${encodeURIComponent(token)}&$select=id&$top=1`, request)
+    read(
+      host,
+      `${graph}/me/drive/root/delta?token=${encodeURIComponent(token)}&$select=id,lastModifiedDateTime&$top=1`,
+      request,
+    )
   const body = await delta(request.cursor ?? 'latest')
   // the cursor is too old to be counted from: nothing is known of what happened since
   const isGone = body.kind === 'failed' && body.status === 410
@@ -49,11 +55,14 @@ async function checkDrive(host: Host, graph: string, request: SubscriptionCheck)
   if (!isArray(items)) return bad
   const changed = request.cursor !== undefined && items.length > 0
   const cursor = body.kind === 'read' ? tokenOf(body.json) : undefined
-  if (cursor !== undefined) return { kind: 'checked', changed, cursor }
+  const times = items.map((item) => Date.parse(textMember(item, 'lastModifiedDateTime') ?? ''))
+  const newest = Math.max(...times.filter((time) => !Number.isNaN(time)))
+  const more = changed && Number.isFinite(newest) ? { newestAt: new Date(newest) } : {}
+  if (cursor !== undefined) return { kind: 'checked', changed, cursor, ...more }
   const latest = await delta('latest')
   if (latest.kind === 'failed') return latest
   const now = tokenOf(latest.json)
-  return now === undefined ? bad : { kind: 'checked', changed, cursor: now }
+  return now === undefined ? bad : { kind: 'checked', changed, cursor: now, ...more }
 }
 
 /** Of the link that the next round begins with; undefined while there are more pages. */

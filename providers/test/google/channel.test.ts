@@ -269,7 +269,12 @@ describe('a check', () => {
     expect(await check(EVENTS)).toEqual({ kind: 'checked', changed: false, cursor: now })
     const updated = new Date(clock.now.getTime() + 5_000).toISOString()
     world.server.reply(`/${EVENTS}`, ok({ items: [{ id: 'e' }], updated }))
-    expect(await check(EVENTS, now)).toEqual({ kind: 'checked', changed: true, cursor: updated })
+    expect(await check(EVENTS, now)).toEqual({
+      kind: 'checked',
+      changed: true,
+      cursor: updated,
+      newestAt: new Date(updated),
+    })
     world.server.reply(`/${EVENTS}`, { status: 410, body: {} })
     expect(await check(EVENTS, now)).toEqual({ kind: 'checked', changed: false, cursor: now })
   })

@@ -60,6 +60,14 @@ export function servePushes(
     return sendOutcome(reply, await parts.microsoft.sendLifecycle(target.account, event))
   })
 
+  server.post('/lose', async (request, reply) => {
+    const target = readTarget(providers, request, reply)
+    if (target === null) return reply
+    const { id } = target.body
+    if (typeof id !== 'string' || !target.provider.lose(id)) return refuse(reply, 'no such subscription')
+    return reply.send({ lost: id })
+  })
+
   server.post('/graph-raw', async (request, reply) => {
     const body = jsonBody(request)
     if (parts.microsoft === null) return refuse(reply, 'microsoft is not simulated here')

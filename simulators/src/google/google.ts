@@ -108,6 +108,12 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
       historyId: `${historyOf(world, account).current}`,
     }),
     revoke: (account) => revokeProject(world, account),
+    lose(id) {
+      const channel = world.channels.get(id)
+      if (channel === undefined || channel.stopped) return false
+      channel.stopped = true
+      return true
+    },
     withdraw: (account) => revokeProject(world, account),
     rotateKeys: (drop) => world.keys.rotate(drop),
     resetFaults() {

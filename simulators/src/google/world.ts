@@ -72,6 +72,7 @@ export interface WorldParts {
 export async function createGoogleWorld(options: GoogleOptions, parts: WorldParts): Promise<GoogleWorld> {
   const { now, log, issuer } = parts
   const journal = createJournal()
+  const faults = noFaults('on')
   return {
     options,
     origin: '',
@@ -79,8 +80,8 @@ export async function createGoogleWorld(options: GoogleOptions, parts: WorldPart
     log,
     issuer,
     journal,
-    faults: noFaults('on'),
-    postman: createPostman(journal, now, log),
+    faults,
+    postman: createPostman(journal, now, log, () => faults.losePushes),
     keys: await createKeyRing([null]),
     codes: createCodeStore(() => issuer.mint('google', 'authorization_code', '4/0A'), now),
     tokens: createTokenStore(

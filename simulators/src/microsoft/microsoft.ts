@@ -100,6 +100,7 @@ export async function startMicrosoft(
     push: (order) => push(world, order),
     mailbox: (account) => mailboxOf(world, account),
     revoke: (account) => world.tokens.revokeAccount(account),
+    lose: (id) => world.subscriptions.delete(id),
     withdraw: (account) => withdrawConsent(world, account),
     rotateKeys: (drop) => world.keys.rotate(drop),
     resetFaults() {

@@ -81,7 +81,7 @@ export async function createMicrosoftWorld(
     issuer,
     journal,
     faults,
-    postman: createPostman(journal, now, log),
+    postman: createPostman(journal, now, log, () => faults.losePushes),
     keys: await createKeyRing([templateIssuer, personalTenant]),
     codes: createCodeStore(() => issuer.mint('microsoft', 'authorization_code', '1.A'), now),
     tokens: createTokenStore(
