@@ -3,10 +3,9 @@
  * call, because the provider's handshake and even a first notification may arrive before its answer. The call runs
  * outside any transaction; settling is fenced by the lease. Renewal is the same row at a later due time (`renew.ts`).
  *
- * After a crash between call and settling, the provider may hold a subscription that we have no answer of. Nothing can
- * be found there yet, so a repeated attempt makes a new one, always with a NEW secret: its hash replaces the earlier
- * one, and what the lost one still sends fails its check and is counted, so no event comes twice. It ends at the
- * provider by its own expiry.
+ * After a crash between call and settling, the provider may hold a subscription that we have no answer of: where the
+ * provider can list, it is ended before the call is repeated. A repeated attempt always has a NEW secret: its hash
+ * replaces the earlier one, and what the lost one still sends fails its check, so no event comes twice.
  */
 import type { Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
 import { withDeadline } from '../platform/deadline.ts'
@@ -16,6 +15,7 @@ import type { ChannelKeys } from '../vault/channel-keys.ts'
 import { claimDue, extendLease, releaseLease } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { notificationUrl } from './address.ts'
+import { endEarlier } from './earlier.ts'
 import { RENEWALS } from './kinds.ts'
 import { renew } from './renew.ts'
 import { settleRenewal } from './renewal-store.ts'
@@ -121,6 +121,10 @@ async function create(
   accessToken: Secret,
   signal: AbortSignal,
 ): Promise<void> {
+  if (subscription.attempts > 0)
+    await call(needs, subscription, signal, (abort) =>
+      endEarlier(needs, subscription, provider.subscriptions, accessToken, abort),
+    )
   // all three at once: another key may become primary at any await
   const channelSecret = needs.channelKeys.mintChannelSecret()
   const url = notificationUrl(needs, subscription)
@@ -144,12 +148,14 @@ async function create(
   return giveUp(needs, due, attempted, outcome.failure)
 }
 
-async function call(
+type Failed = Extract<SubscriptionOutcome, { kind: 'failed' }>
+
+async function call<Outcome>(
   needs: RenewalNeeds,
   subscription: SubscriptionToCreate,
   signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<SubscriptionOutcome>,
-): Promise<SubscriptionOutcome> {
+  work: (signal: AbortSignal) => Promise<Outcome>,
+): Promise<Outcome | Failed> {
   try {
     const inTime = await withDeadline(CREATE_MS, signal, work)
     if (inTime.kind === 'answered') return inTime.value

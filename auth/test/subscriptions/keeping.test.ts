@@ -194,6 +194,36 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(await adopt('lost')).toBe(0)
     })
 
+    test('a create call that is repeated first ends what the earlier one may have made', async () => {
+      const { id } = await only()
+      await g.db.rows(sql`update auth.subscriptions set state = 'wanted'`)
+      await g.db.rows(sql`update auth.subscription_renewals set due_at = auth.clock(), attempts = 1`)
+      const order: string[] = []
+      g.google.listWith = async () => ({
+        kind: 'listed',
+        items: [
+          {
+            providerSubscriptionId: 'lost',
+            notificationUrl: `${WEBHOOKS}/webhook/events/google/${g.channelKeys.mintRef(id as never)}`,
+          },
+          { providerSubscriptionId: 'other', notificationUrl: `${WEBHOOKS}/webhook/events/google/x` },
+        ],
+      })
+      g.google.stopWith = async () => {
+        order.push('stop')
+        return { kind: 'stopped' }
+      }
+      const create = g.google.createWith
+      g.google.createWith = async (request) => {
+        order.push('create')
+        return create(request)
+      }
+      await work(renewals)
+      expect(order).toEqual(['stop', 'create'])
+      expect(stopped()).toEqual(['lost'])
+      expect(await only()).toMatchObject({ state: 'active' })
+    })
+
     test('is tried again until the provider has answered, and given up where the answer is final', async () => {
       await adopt('lost')
       g.google.stopWith = async () => ({

@@ -1,0 +1,33 @@
+/**
+ * Before a create call is repeated: an earlier one may have been answered to nobody (a kill, a lost answer). What lives at
+ * the provider under this subscription's own authentic address is ended first, so that nothing comes twice and no provider
+ * refuses the new one as a duplicate. Providers that cannot list tell of theirs by the first message.
+ */
+import type { ProviderSubscriptions, Secret } from '@flovify/providers'
+import { withDeadline } from '../platform/deadline.ts'
+import { type AddressNeeds, subscriptionAt } from './address.ts'
+
+const LIST_MS = 10_000
+const STOP_MS = 10_000
+
+/** @returns how many were ended; a failure leaves them to the next listing (check-work.ts) */
+export async function endEarlier(
+  needs: AddressNeeds,
+  subscription: { readonly id: string; readonly resource: string },
+  side: ProviderSubscriptions,
+  accessToken: Secret,
+  signal: AbortSignal,
+): Promise<number> {
+  const { list } = side
+  if (list === undefined) return 0
+  const listed = await withDeadline(LIST_MS, signal, (abort) => list({ accessToken, signal: abort }))
+  if (listed.kind !== 'answered' || listed.value.kind === 'failed') return 0
+  const earlier = listed.value.items.filter(
+    ({ notificationUrl }) => subscriptionAt(needs, notificationUrl) === subscription.id,
+  )
+  for (const { providerSubscriptionId } of earlier)
+    await withDeadline(STOP_MS, signal, (abort) =>
+      side.stop({ resource: subscription.resource, providerSubscriptionId, accessToken, signal: abort }),
+    )
+  return earlier.length
+}
