@@ -213,7 +213,7 @@ async function inflict(
 }
 
 /** Ids of what lives at the providers, as we write them. */
-async function liveAt(world: RefreshWorld): Promise<Set<string>> {
+export async function liveAt(world: RefreshWorld): Promise<Set<string>> {
   const state = (await world.control('/state')) as {
     microsoft: { subscriptions: { id: string }[] }
     google: { channels: { id: string; resourceId: string }[] }
@@ -231,7 +231,7 @@ async function clockOf(world: RefreshWorld): Promise<number> {
   return rows[0]?.ms ?? 0
 }
 
-async function move(world: RefreshWorld, seconds: number): Promise<void> {
+export async function move(world: RefreshWorld, seconds: number): Promise<void> {
   await world.advance(seconds)
   await world.db.query(
     `select auth.ensure_days((auth.clock() at time zone 'UTC')::date - 1, (auth.clock() at time zone 'UTC')::date + 2)`,
@@ -241,7 +241,7 @@ async function move(world: RefreshWorld, seconds: number): Promise<void> {
 const PATIENCE_MS = 180_000
 
 /** Until no row of subscriptions is due or held. What waits for a later moment waits. */
-async function settled(world: RefreshWorld, subscriptions: number): Promise<void> {
+export async function settled(world: RefreshWorld, subscriptions: number): Promise<void> {
   const busy = (table: string) =>
     `(select count(*)::int from auth.${table} where due_at <= auth.clock() or lease_until > auth.clock())`
   for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(100)) {
