@@ -19,6 +19,8 @@ export interface AuthOptions {
   readonly secrets?: AuthSecrets
   /** Tells the log files of several apart. */
   readonly name?: string
+  /** Settings beside those that are always there. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface AuthSecrets {
@@ -68,6 +70,7 @@ export async function startAuthUnderFault(options: AuthOptions): Promise<AuthUnd
       MICROSOFT_LOGIN_URL: 'http://127.0.0.1:9',
       MICROSOFT_GRAPH_URL: 'http://127.0.0.1:9',
       EGRESS_ALLOW: `127.0.0.1:${options.receiverPort}${options.receiverPath ?? '/hook'}`,
+      ...options.environment,
     },
     logFile: join(options.directory, `${options.name ?? 'auth'}.log`),
     logs: 'errors',

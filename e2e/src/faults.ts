@@ -58,6 +58,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: '20 rolling restarts of two processes under load, about three minutes',
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),
   },
+  day: {
+    summary: '24 hours of both providers, repeated, regrouped and out of order, by seed, about four minutes',
+    run: async (print) => (await import('./day.ts')).dayAtSize(print),
+  },
   'hanging-destination': {
     summary: 'one destination of 50 never answers for ten minutes, the others’ times, about fourteen minutes',
     run: async (print) => (await import('./hanging-destination.ts')).hangAtSize(print),

@@ -1,0 +1,63 @@
+/**
+ * A day of notifications of both providers, by seed: who sends what and when, with repeats (soon and hours later), other
+ * groupings of the same items, and an order that is not that of the changes. Pure; it sends nothing.
+ */
+
+export const DAY_MS = 24 * 3600 * 1000
+
+export interface DayOptions {
+  readonly seed: number
+  /** Of both providers together. */
+  readonly changes: number
+  readonly accountsEach: number
+}
+
+export interface Sending {
+  /** Milliseconds after the day's begin. */
+  readonly at: number
+  readonly provider: 'microsoft' | 'google'
+  readonly account: number
+  /** Numbers of changes; Google sends one at a time. */
+  readonly changes: readonly number[]
+}
+
+export interface Day {
+  readonly sendings: readonly Sending[]
+  /** Which account each change belongs to, by its number. */
+  readonly owners: ReadonlyMap<number, { readonly provider: Sending['provider']; readonly account: number }>
+}
+
+export function planDay({ seed, changes, accountsEach }: DayOptions): Day {
+  const random = randomOf(seed)
+  const upTo = (limit: number) => Math.floor(random() * limit)
+  const owners = new Map<number, { provider: Sending['provider']; account: number }>()
+  const sendings: Sending[] = []
+  for (let n = 1; n <= changes; ) {
+    const provider = random() < 0.5 ? 'microsoft' : 'google'
+    const account = upTo(accountsEach)
+    const size = provider === 'google' ? 1 : Math.min(1 + upTo(4), changes - n + 1)
+    const group = Array.from({ length: size }, (_, i) => n + i)
+    for (const one of group) owners.set(one, { provider, account })
+    n += size
+    const happened = upTo(DAY_MS)
+    const send = (delay: number, of: readonly number[]) =>
+      sendings.push({ at: Math.min(DAY_MS - 1, happened + delay), provider, account, changes: of })
+    // up to two minutes late: later changes overtake it
+    send(upTo(120_000), group)
+    if (random() < 0.1) send(upTo(2_000), group)
+    if (random() < 0.05) for (let times = 1 + upTo(3); times > 0; times -= 1) send(upTo(4 * 3600_000), group)
+    if (size > 1 && random() < 0.1) for (const one of group.toReversed()) send(upTo(600_000), [one])
+  }
+  return { sendings: sendings.sort((a, b) => a.at - b.at), owners }
+}
+
+/** Mulberry32: small, and the same everywhere. */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}

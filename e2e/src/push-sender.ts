@@ -1,0 +1,102 @@
+/**
+ * Google's side of Gmail's pushes as far as a sender needs it: keys served over HTTP, a bearer token for the time it is
+ * told, the wrapped envelope, and accounts put into the database as if they were connected and watched.
+ */
+import { createSign, generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import pg from 'pg'
+import { newId } from '../../auth/src/platform/ids.ts'
+
+export const GOOGLE_PUSH = {
+  path: '/webhook/events/google',
+  audience: 'https://webhooks.example/push',
+  serviceAccount: 'push@project.iam.gserviceaccount.com',
+  subscription: 'projects/p/subscriptions/gmail',
+}
+
+export interface PushSender {
+  /** Settings of Auth. */
+  readonly environment: Readonly<Record<string, string>>
+  /** @returns the connection's id */
+  seed(mailbox: string, ownerId: string): Promise<string>
+  /** From now on tokens are made at the time that is so far ahead, in milliseconds. */
+  follow(aheadMs: number): void
+  bearer(): string
+  body(mailbox: string, n: number): string
+  /** @returns the `n` of an event's data, -1 for none */
+  numberIn(text: string): number
+  close(): Promise<void>
+}
+
+export async function startPushSender(databaseUrl: string): Promise<PushSender> {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256' }
+  const server = createServer((_request, response) =>
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys: [jwk] })),
+  )
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const sign = (aheadMs: number) => {
+    const iat = Math.floor((Date.now() + aheadMs) / 1000)
+    const { audience: aud, serviceAccount: email } = GOOGLE_PUSH
+    const claims = { iss: origin, aud, email, email_verified: true, sub: '1', iat, exp: iat + 3600 }
+    const text = [{ alg: 'RS256', kid: 'k1', typ: 'JWT' }, claims]
+      .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+      .join('.')
+    return `Bearer ${text}.${createSign('RSA-SHA256').update(text).sign(privateKey, 'base64url')}`
+  }
+  let bearer = sign(0)
+  return {
+    environment: {
+      GOOGLE_CLIENT_ID: 'client-of-google',
+      GOOGLE_CLIENT_SECRET: 'secret-of-google',
+      GOOGLE_ACCOUNTS_URL: origin,
+      GOOGLE_TOKEN_URL: origin,
+      GOOGLE_API_URL: origin,
+      GMAIL_API_URL: origin,
+      GOOGLE_PUBSUB_AUDIENCE: GOOGLE_PUSH.audience,
+      GOOGLE_PUBSUB_SERVICE_ACCOUNT: GOOGLE_PUSH.serviceAccount,
+      GOOGLE_PUBSUB_SUBSCRIPTION: GOOGLE_PUSH.subscription,
+      GOOGLE_PUBSUB_TOPIC: 'projects/p/topics/gmail',
+    },
+    seed: (mailbox, ownerId) => seedMailbox(databaseUrl, mailbox, ownerId),
+    follow(aheadMs) {
+      bearer = sign(aheadMs)
+    },
+    bearer: () => bearer,
+    body(mailbox, n) {
+      const data = JSON.stringify({ emailAddress: mailbox, historyId: n })
+      const message = { data: Buffer.from(data).toString('base64'), messageId: `${n}`, message_id: `${n}` }
+      return JSON.stringify({ message, subscription: GOOGLE_PUSH.subscription })
+    },
+    numberIn: (text) => Number(/"historyId":"(\d+)"/.exec(text)?.[1] ?? -1),
+    async close() {
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+async function seedMailbox(databaseUrl: string, mailbox: string, ownerId: string): Promise<string> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    const connectionId = newId('con')
+    await client.query(
+      `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, status)
+       values ($1, $2, $2, 'google', $3, $4, $4, 'active')`,
+      [connectionId, ownerId, `key of ${mailbox}`, mailbox],
+    )
+    await client.query(
+      `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, expires_at)
+       values ($1, $2, 'google', 'mail', 'gmail', 'active', $3, now() + interval '6 days')`,
+      [newId('sub'), connectionId, mailbox],
+    )
+    return connectionId
+  } finally {
+    await client.end()
+  }
+}
