@@ -56,8 +56,10 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
     const refused: Record<string, number> = {}
     let acknowledged = 0
     let at = 0
+    // from noon to noon, so that midnight is in it
+    const noon = DAY_MS - ((Date.now() + DAY_MS / 2) % DAY_MS)
     for (let part = 0; part < run.parts; part += 1) {
-      const from = (part * DAY_MS) / run.parts
+      const from = noon + (part * DAY_MS) / run.parts
       await client.query('update auth.clock_offset set offset_ms = $1', [Math.round(from)])
       google.follow(from)
       // processes read the offset each second

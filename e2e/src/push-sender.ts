@@ -86,9 +86,9 @@ async function seedMailbox(databaseUrl: string, mailbox: string, ownerId: string
   try {
     const connectionId = newId('con')
     await client.query(
-      `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, status)
-       values ($1, $2, $2, 'google', $3, $4, $4, 'active')`,
-      [connectionId, ownerId, `key of ${mailbox}`, mailbox],
+      `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, scope, status)
+       values ($1, $2, $3, 'google', $4, $5, $5, 'https://www.googleapis.com/auth/gmail.readonly', 'active')`,
+      [connectionId, ownerId, ownerId, `key of ${mailbox}`, mailbox],
     )
     await client.query(
       `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, expires_at)
