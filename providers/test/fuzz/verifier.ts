@@ -33,6 +33,10 @@ export interface Verifier {
 export function believed(verdict: Verdict): readonly string[] | undefined {
   switch (verdict.kind) {
     case 'rejected':
+      // not accepted, but a channel is ended because of it: that needs proof too
+      return verdict.orphan === undefined
+        ? undefined
+        : [`orphan ${verdict.orphan.subscriptionId} ${verdict.orphan.providerSubscriptionId}`]
     case 'unavailable':
       return undefined
     case 'handshake':

@@ -5,6 +5,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { gmailPushes, securityEvents } from './google.ts'
+import { googleChannels } from './google-channels.ts'
 import { jsonMutation } from './json-mutation.ts'
 import { graphNotifications, relay } from './microsoft.ts'
 import { mutateRequest, requestMutation } from './request-mutation.ts'
@@ -16,6 +17,7 @@ const VERIFIERS: Readonly<Record<string, () => Promise<Verifier>>> = {
   relay,
   'Gmail pushes': gmailPushes,
   'security events': securityEvents,
+  'Google channels': googleChannels,
 }
 const CASES = 10_000
 
