@@ -65,12 +65,19 @@ export interface StopRow extends LeftAtProvider {
   readonly provider: string
   readonly attempts: number
   readonly expired: boolean
+  /** The same resource of the same account is watched, by this or another connection. */
+  readonly watched: boolean
 }
 
 export const findStop = (db: Db, due: DueRow) =>
   db.one<StopRow>(sql`
-    select id, connection_id, provider, resource, provider_subscription_id, attempts, expires_at <= auth.clock() as expired
-      from auth.subscription_stops where id = ${due.id} and lease_id = ${due.lease_id}`)
+    select p.id, p.connection_id, p.provider, p.resource, p.provider_subscription_id, p.attempts,
+           p.expires_at <= auth.clock() as expired,
+           exists (select from auth.subscriptions s join auth.oauth_tokens o on o.id = s.connection_id
+                    where o.provider = c.provider and o.account_key = c.account_key and s.resource = p.resource
+                      and s.state in ('wanted', 'active')) as watched
+      from auth.subscription_stops p join auth.oauth_tokens c on c.id = p.connection_id
+     where p.id = ${due.id} and p.lease_id = ${due.lease_id}`)
 
 export const finishStop = (db: Db, due: DueRow) =>
   db.rows(sql`delete from auth.subscription_stops where id = ${due.id} and lease_id = ${due.lease_id}`)

@@ -52,7 +52,9 @@ async function attend(needs: StopWorkNeeds, due: DueRow, signal: AbortSignal): P
   const row = await findStop(needs.db, due)
   const side = row && needs.provider(row.provider)?.subscriptions
   if (row === undefined) return
-  if (row.expired || side === undefined) {
+  // of what the account has one of, another connection, or a newer row, lives on it
+  const isInUse = row.watched && side?.sharedByAccount(row.resource) === true
+  if (row.expired || side === undefined || isInUse) {
     await finishStop(needs.db, due)
     return
   }

@@ -8,19 +8,25 @@ import type { DueRow } from '../work/work.ts'
 
 /**
  * A failed or expired one is wanted again; a live one is left as it is, unless the provider's own end of it may have
- * been lost with the old grant (`recreate`). @returns `again` when there is something to do
+ * been lost with the old grant (`recreate`). One that waits for its next try waits on, unless there is a new grant
+ * (`fresh`). @returns `again` when there is something to do
  */
 export const wantAgain = (
   tx: Db,
-  wanted: { connectionId: string; kind: string; resource: string; recreate: boolean },
+  wanted: { connectionId: string; kind: string; resource: string; fresh: boolean; recreate: boolean },
 ) =>
   tx.one<{ id: string; again: boolean }>(sql`
-    update auth.subscriptions
-       set state = case when state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} then 'active' else 'wanted' end,
-           resource = case when state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} then resource else ${wanted.resource} end,
-           failure_code = null, updated_at = auth.clock()
-     where connection_id = ${wanted.connectionId} and kind = ${wanted.kind} and state <> 'stopped'
-    returning id, state = 'wanted' again`)
+    with known as (
+      select id, state, state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} as lives,
+             state = 'wanted' and not ${wanted.fresh} as waits
+        from auth.subscriptions
+       where connection_id = ${wanted.connectionId} and kind = ${wanted.kind} and state <> 'stopped' for update
+    ), written as (
+      update auth.subscriptions s
+         set state = 'wanted', resource = ${wanted.resource}, failure_code = null, updated_at = auth.clock()
+        from known where s.id = known.id and not lives and not waits
+    )
+    select id, not lives and not waits as again from known`)
 
 export const insertSubscription = (
   tx: Db,

@@ -75,8 +75,10 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
   return {
     async subscribe(tx, connection) {
       const side = needs.provider(connection.provider)?.subscriptions
+      // switched off by its settings: what it watches is left as it is, so that a forgotten variable ends nothing
+      if (side === undefined) return
       const off = await findOff(tx, connection.id)
-      const wanted = (side?.wanted(connection.grantedScopes) ?? []).filter(({ kind }) => !off.includes(kind))
+      const wanted = side.wanted(connection.grantedScopes).filter(({ kind }) => !off.includes(kind))
       const kinds = wanted.map(({ kind }) => kind)
       const unwanted = await stopUnwanted(tx, connection.id, kinds, off)
       if (unwanted.length > 0)
@@ -84,8 +86,9 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
           tx,
           unwanted.map(({ id }) => id),
         )
-      const recreate = connection.fresh && (side?.endsWithGrant ?? false)
-      for (const one of wanted) await want(tx, connection.id, connection.provider, one, recreate)
+      const { fresh } = connection
+      const recreate = fresh && side.endsWithGrant
+      for (const one of wanted) await want(tx, connection, one, { fresh, recreate })
       if (recreate) await wantDiscoveredAgain(tx, connection.id, kinds)
     },
     async watchDiscovered(tx, { connectionId, provider, kind }, wanted) {
@@ -103,7 +106,8 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
           over.map(({ id }) => id),
         )
       let news = over.length > 0
-      for (const one of found) if (await want(tx, connectionId, provider, one, false)) news = true
+      for (const one of found)
+        if (await want(tx, { id: connectionId, provider }, one, RECONCILED)) news = true
       return news
     },
     async stop(tx, connectionId) {
@@ -135,18 +139,26 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
   }
 }
 
+/** Nothing happened at the provider: what is being made already goes on as it does. */
+const RECONCILED = { fresh: false, recreate: false }
+
 /** @returns whether there is something to do */
 async function want(
   tx: Transaction,
-  connectionId: string,
-  provider: string,
+  connection: { readonly id: string; readonly provider: string },
   { kind, resource }: WantedSubscription,
-  recreate: boolean,
+  how: { readonly fresh: boolean; readonly recreate: boolean },
 ): Promise<boolean> {
-  const known = await wantAgain(tx, { connectionId, kind, resource, recreate })
+  const known = await wantAgain(tx, { connectionId: connection.id, kind, resource, ...how })
   if (known?.again === true) await makeDue(tx, known.id)
   if (known !== undefined) return known.again
-  const inserted = await insertSubscription(tx, { id: newId('sub'), connectionId, provider, kind, resource })
+  const inserted = await insertSubscription(tx, {
+    id: newId('sub'),
+    connectionId: connection.id,
+    provider: connection.provider,
+    kind,
+    resource,
+  })
   if (inserted !== undefined) await makeDue(tx, inserted.id)
   return inserted !== undefined
 }

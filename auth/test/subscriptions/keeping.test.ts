@@ -241,6 +241,35 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(stopped()).toHaveLength(2)
     })
 
+    test('what the account shares is not stopped while anybody watches it', async () => {
+      g.google.sharedByAccount = true
+      await g.db.rows(sql`update auth.oauth_tokens set scope = 'openid mail.read'`)
+      const { id } = await only()
+      await chooseSubscription(g.needs, viewer(), id, { enabled: false })
+      await chooseSubscription(g.needs, viewer(), id, { enabled: true })
+      expect(await work(stops)).toBe(1)
+      expect(stopped()).toEqual([])
+      g.google.sharedByAccount = false
+    })
+
+    test('a provider that is switched off for a while loses nothing', async () => {
+      const grantedScopes = ['openid']
+      await g.db.transaction((tx) =>
+        g.subscriptions.subscribe(tx, { id: connectionId, provider: 'unknown', grantedScopes, fresh: false }),
+      )
+      expect(await only()).toMatchObject({ state: 'active' })
+    })
+
+    test('reconciling makes nothing due that waits for its next try', async () => {
+      await g.db.rows(sql`update auth.oauth_tokens set scope = 'openid mail.read'`)
+      await g.db.rows(sql`update auth.subscriptions set state = 'wanted'`)
+      await reconcile(g.needs)
+      expect(await work(renewals)).toBe(0)
+      await g.db.rows(sql`update auth.subscriptions set state = 'failed'`)
+      await reconcile(g.needs)
+      expect(await work(renewals)).toBe(1)
+    })
+
     test('a scope that is gone ends its subscription at the provider too', async () => {
       const grantedScopes = ['openid']
       await g.db.transaction((tx) =>
