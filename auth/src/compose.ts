@@ -32,6 +32,8 @@ import { buildPublicServer } from './http/public-server.ts'
 import { publicEndpoints, routeTable } from './http/routes.ts'
 import { openServiceGate } from './http/service-gate.ts'
 import { openIngest } from './ingest/receive.ts'
+import { openRejectionSample } from './ingest/rejection-sample.ts'
+import { listRejections } from './ingest/rejection-store.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { monotonicMs, systemClock } from './platform/clock.ts'
 import { errorFields, type Log } from './platform/log.ts'
@@ -100,6 +102,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   })
 
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
+  const sampleRejection = openRejectionSample({ db: pools.work, monotonicMs, log })
   const touch = openTouch({ db: pools.work, log })
   const random = Math.random
   // the worker, which hints wake, needs rooms that give hints
@@ -151,6 +154,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
     },
     nudgeDeliveries: () => hints.nudge('deliveries'),
+    sampleRejection: (...rejection) => void sampleRejection(...rejection),
     adoptOrphan: (orphan) => {
       adoptOrphans({ db: pools.work, now: () => clock.now(), nudge, log }, [orphan]).catch((error: unknown) =>
         log.warn(errorFields(error), 'an orphan was not written down'),
@@ -181,6 +185,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         sendTest: (actor, id, to) =>
           sendTest({ db: pools.work, vault, egress, clock, naming, version: config.version }, actor, id, to),
         rules,
+        rejections: () => listRejections(pools.reads),
         local: config.mode === 'local',
         unready: readiness.reasons,
         notices: () => noticesOfSecrets(expiries, clock.now()),

@@ -26,6 +26,7 @@ import { deleteOldDeadRetries } from './delivery/dead-store.ts'
 import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
 import { dropEndedSecrets } from './delivery/destination-store.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
+import { deleteOldRejections } from './ingest/rejection-store.ts'
 import type { Log } from './platform/log.ts'
 import { type CheckNeeds, subscriptionChecks } from './subscriptions/check-work.ts'
 import { subscriptionStops } from './subscriptions/stop-work.ts'
@@ -73,6 +74,7 @@ export function choreTable(
       run: async () => {
         await deleteOldSignals(db)
         await deleteOldConsents(db)
+        await deleteOldRejections(db)
       },
     },
     'sweep-dead-retries': {

@@ -142,7 +142,8 @@ async function receive(
   const method = request.method ?? ''
   if (!limits.methods.includes(method)) return refuse(request, response, 405, limits.methods.join(', '))
   // a stranger's body is not worth a byte of memory
-  if (ref !== undefined && doors.ingest.isForged(provider, ref)) return refuse(request, response, 404)
+  if (ref !== undefined && doors.ingest.isForged(provider, ref, Object.keys(request.headers)))
+    return refuse(request, response, 404)
   const read = await readBody(request, response, limits.bodyLimitBytes, budget)
   if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return

@@ -19,6 +19,7 @@ import { type EventDoors, eventRoutes } from './event-routes.ts'
 import { type OauthRouteNeeds, oauthRoutes } from './oauth-routes.ts'
 import { type OperatingNeeds, operatingRoutes } from './operating-routes.ts'
 import { type ProxyDoors, proxyRoutes } from './proxy-routes.ts'
+import { type RejectionDoors, rejectionRoutes } from './rejection-routes.ts'
 import type { Route } from './route.ts'
 import { type RuleDoors, ruleRoutes } from './rule-routes.ts'
 import { type SessionRouteNeeds, sessionRoutes } from './session-routes.ts'
@@ -34,6 +35,7 @@ export type RouteNeeds = ConnectionRouteNeeds &
   OauthRouteNeeds &
   OperatingNeeds &
   ProxyDoors &
+  RejectionDoors &
   RuleDoors &
   SessionRouteNeeds &
   SubscriptionDoors &
@@ -51,6 +53,7 @@ export function routeTable(needs: RouteNeeds, role: 'all' | 'door' | 'work'): re
     ...tokenRoutes(needs), //        service  POST /internal/connections/:id/token · GET /internal/oauth/token
     ...proxyRoutes(needs), //        service  GET|POST|PUT|PATCH|DELETE /internal/connections/:id/proxy/*
     ...eventRoutes(needs), //        user     GET /internal/events, …/:id
+    ...rejectionRoutes(needs), //    admin    GET /internal/rejections
     ...deliveryRoutes(needs), //     admin    GET /internal/deliveries, POST …/:id/retry · user  GET …/:id
     ...deadLetterRoutes(needs), //   admin    GET /internal/destinations/:id/health, …/retry-dead, POST …/retry-dead
     ...destinationRoutes(needs), //  admin    /internal/destinations · service (local mode) PUT /internal/local/destination

@@ -29,6 +29,13 @@ export interface IngestNeeds {
   /** Told after the commit; may be lost. */
   readonly notified: (subscriptionIds: readonly string[]) => void
   readonly nudgeDeliveries: () => void
+  /** Told of what is not genuine; may forget it. */
+  readonly sampleRejection: (
+    providerId: string,
+    reason: string,
+    headerNames: readonly string[],
+    body: Buffer | undefined,
+  ) => void
   /** One of ours that belongs to nobody. May be lost: its next message says it again. */
   readonly adoptOrphan: (orphan: Orphan) => void
   /** Writes down what has to be done about subscriptions that a provider says something of. */
@@ -51,7 +58,7 @@ export interface Ingest {
   /** The body limit and methods of a provider; undefined for an unknown or switched-off one. */
   limits(providerId: string): { bodyLimitBytes: number; methods: readonly string[] } | undefined
   /** Whether a ref is not ours: known before the body is read. Counted. */
-  isForged(providerId: string, ref: string): boolean
+  isForged(providerId: string, ref: string, headerNames: readonly string[]): boolean
   receive(providerId: string, request: NotificationRequest): Promise<Answer>
   close(): Promise<void>
 }
@@ -90,9 +97,10 @@ export function openIngest(needs: IngestNeeds): Ingest {
         ? undefined
         : { bodyLimitBytes: webhook.bodyLimitBytes, methods: webhook.methods }
     },
-    isForged(providerId, ref) {
+    isForged(providerId, ref, headerNames) {
       if (needs.lookup(providerId).genuineRef(ref) !== undefined) return false
       needs.metrics.signatureFailures(providerId, 'bad_ref')
+      needs.sampleRejection(providerId, 'bad_ref', headerNames, undefined)
       return true
     },
     async receive(providerId, request) {
@@ -102,13 +110,17 @@ export function openIngest(needs: IngestNeeds): Ingest {
       const lookup = needs.lookup(providerId)
       const began = monotonicMs()
       const verdict = await inTime(judge(needs, provider, request, lookup))
+      const reject = (reason: string) => {
+        needs.metrics.signatureFailures(providerId, reason)
+        needs.sampleRejection(providerId, reason, Object.keys(request.headers), request.body)
+      }
       const judgingMs = monotonicMs() - began
       switch (verdict.kind) {
         case 'handshake':
           needs.metrics.handshakes(providerId)
           return { status: 200, body: verdict.body, contentType: 'text/plain' }
         case 'rejected':
-          needs.metrics.signatureFailures(providerId, verdict.reason)
+          reject(verdict.reason)
           if (verdict.orphan !== undefined) needs.adoptOrphan(verdict.orphan)
           return { status: verdict.status }
         case 'unavailable':
@@ -117,7 +129,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
         case 'signals':
           return storeSignals(needs, providerId, verdict)
         case 'verified': {
-          for (const reason of verdict.rejected) needs.metrics.signatureFailures(providerId, reason)
+          for (const reason of verdict.rejected) reject(reason)
           const answer: Answer = {
             status: verdict.status,
             ...(verdict.answer === undefined
