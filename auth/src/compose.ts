@@ -218,6 +218,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       log,
     }),
     endpoints: publicEndpoints([...providers.keys()]),
+    proxies: config.trustedProxies,
+    overloaded: metrics.overloads,
     log,
   })
 

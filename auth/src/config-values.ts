@@ -3,6 +3,7 @@
  * variable and never repeat what it held.
  */
 import { Secret } from '@flovify/providers'
+import { readProxies, type TrustedProxies } from './http/client-address.ts'
 
 export type Mode = 'production' | 'local'
 export type RunRole = 'all' | 'door' | 'work'
@@ -45,6 +46,13 @@ export function readCheckMinutes(value: string | undefined, wrong: Wrong): numbe
   if (minutes >= 1 && minutes <= 1_440) return minutes
   wrong('SUBSCRIPTION_CHECK_MINUTES must be a number of minutes from 1 to 1440')
   return 10
+}
+
+export function readTrustedProxies(value: string | undefined, wrong: Wrong): TrustedProxies {
+  const read = readProxies(value)
+  if ('trusted' in read) return read.trusted
+  wrong(`TRUSTED_PROXIES ${read.wrong}`)
+  return undefined
 }
 
 export function readDatabaseUrl(name: string, value: string, wrong: Wrong): string {

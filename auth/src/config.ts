@@ -17,8 +17,10 @@ import {
   readPlatformJwt,
   readPort,
   readRole,
+  readTrustedProxies,
 } from './config-values.ts'
 import { type EgressAllowance, parseEgressAllow } from './delivery/egress-allow.ts'
+import type { TrustedProxies } from './http/client-address.ts'
 import { type RetentionDays, readRetention } from './ledger/retention-days.ts'
 
 export type { Mode, PlatformJwt, RunRole } from './config-values.ts'
@@ -47,6 +49,8 @@ export interface Config {
   readonly retention: RetentionDays
   /** How often a provider is asked whether something changed that was not pushed. */
   readonly subscriptionCheckMinutes: number
+  /** What stands in front of the public door. */
+  readonly trustedProxies: TrustedProxies
   readonly platformJwt: PlatformJwt | undefined
   readonly providers: readonly ConfiguredProvider[]
 }
@@ -135,6 +139,7 @@ export function readConfig(
     egressAllow: egress.allowed,
     retention: readRetention(text, wrong),
     subscriptionCheckMinutes: readCheckMinutes(text('SUBSCRIPTION_CHECK_MINUTES'), wrong),
+    trustedProxies: readTrustedProxies(text('TRUSTED_PROXIES'), wrong),
     platformJwt: readPlatformJwt(text, mode, wrong),
     providers,
   }

@@ -5,8 +5,11 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Answer, Ingest } from '../ingest/receive.ts'
+import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
+import { openAddressGate } from './address-gate.ts'
 import { type BodyBudget, openBodyBudget, readBody } from './body.ts'
+import { clientAddress, type TrustedProxies } from './client-address.ts'
 
 /** The callback of the connections room, already translated from HTTP. */
 export type CallbackDoor = (request: {
@@ -26,6 +29,9 @@ export interface PublicDoors {
   readonly callback: CallbackDoor
   /** For the health page: `/webhook/oauth/microsoft/callback` … */
   readonly endpoints: readonly string[]
+  /** Without them nothing is judged by address. */
+  readonly proxies: TrustedProxies
+  readonly overloaded: (reason: string) => void
   readonly log: Log
 }
 
@@ -53,6 +59,7 @@ const EVENTS = /^\/webhook\/events\/([a-z0-9-]{1,32})(?:\/([A-Za-z0-9_.-]{1,160}
 export function buildPublicServer(doors: PublicDoors): Server {
   let inFlight = 0
   const budget = openBodyBudget(HELD_BYTES)
+  const gate = openAddressGate(monotonicMs)
   const server = createServer(
     {
       maxHeaderSize: 48 * 1024,
@@ -63,9 +70,11 @@ export function buildPublicServer(doors: PublicDoors): Server {
       requireHostHeader: true,
     },
     (request, response) => {
-      if (inFlight >= IN_FLIGHT_LIMIT) {
-        request.resume()
-        end(response, { status: 503, retryAfterSeconds: 5 })
+      const address = addressOf(doors, request)
+      const isBarred = address !== undefined && gate.isBarred(address)
+      if (isBarred || inFlight >= IN_FLIGHT_LIMIT) {
+        doors.overloaded(isBarred ? 'address' : 'in_flight')
+        refuse(request, response, 503)
         return
       }
       inFlight += 1
@@ -77,6 +86,8 @@ export function buildPublicServer(doors: PublicDoors): Server {
         })
         .finally(() => {
           inFlight -= 1
+          const { statusCode } = response
+          if (address !== undefined && statusCode >= 400 && statusCode < 500) gate.refused(address)
           // while draining: a connection that has got its answer would otherwise hold the end up until it is cut
           if (!server.listening) request.socket.end()
         })
@@ -93,6 +104,13 @@ export function buildPublicServer(doors: PublicDoors): Server {
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   })
   return server
+}
+
+/** Undefined where the operator has not said what is in front of us. */
+function addressOf({ proxies }: PublicDoors, request: IncomingMessage): string | undefined {
+  return proxies === undefined
+    ? undefined
+    : clientAddress(proxies, request.socket.remoteAddress, request.headersDistinct['x-forwarded-for'] ?? [])
 }
 
 async function dispatch(

@@ -1,0 +1,94 @@
+/** Admission by address: whose request it is, what a flood costs its sender, and that nobody else pays. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Seeded, seedSubscription } from '../../../e2e/src/seed.ts'
+import { BURST, openAddressGate, PER_SECOND } from '../../src/http/address-gate.ts'
+import { clientAddress, readProxies } from '../../src/http/client-address.ts'
+import { openWorld, type World } from '../world.ts'
+import { stored } from './people.ts'
+import { ask } from './wire.ts'
+
+const proxies = (value: string | undefined) => {
+  const read = readProxies(value)
+  if ('wrong' in read) throw new Error(read.wrong)
+  return read.trusted
+}
+
+describe('whose request it is', () => {
+  test.each([
+    ['no proxy is known: nobody is named', undefined, '10.0.0.1', ['203.0.113.9'], undefined],
+    ['there is no proxy: the peer, whatever it says', 'none', '203.0.113.9', ['198.51.100.1'], '203.0.113.9'],
+    ['through a proxy of ours', '10.0.0.0/8', '10.0.0.1', ['203.0.113.9'], '203.0.113.9'],
+    ['a client that forges a hop', '10.0.0.0/8', '10.0.0.1', ['198.51.100.1, 203.0.113.9'], '203.0.113.9'],
+    ['two proxies, two headers', '10.0.0.0/8', '::ffff:10.0.0.1', ['203.0.113.9', '10.2.0.1'], '203.0.113.9'],
+    ['past the proxies', '10.0.0.0/8', '203.0.113.9', ['198.51.100.1'], '203.0.113.9'],
+    ['an entry that is no address', '10.0.0.0/8', '10.0.0.1', ['198.51.100.1, x'], undefined],
+    ['proxies alone', '10.0.0.0/8', '10.0.0.1', [], undefined],
+    ['IPv6: its network', 'fd00::/8', 'fd00::1', ['2001:DB8:0:1:2:3:4:5'], '2001:db8:0:1::/64'],
+    ['IPv6, shortened', 'none', '2001:db8::7', [], '2001:db8:0:0::/64'],
+  ])('%s', (_name, trusted, remote, forwarded, expected) => {
+    expect(clientAddress(proxies(trusted), remote, forwarded)).toBe(expected)
+  })
+
+  test.each(['x', '10.0.0.0/33', '10.0.0.0/8/8', '::/129', '10.0.0.1,', '10.0.0.0/-1'])(
+    'OP-06 %s is a mistake',
+    (value) => {
+      expect(readProxies(value)).toEqual({ wrong: expect.stringContaining('10.0.0.0/8') })
+    },
+  )
+})
+
+describe('a gate', () => {
+  test('bars who was refused too often, until time has passed, and keeps a bounded number', () => {
+    let now = 0
+    const gate = openAddressGate(() => now)
+    for (let n = 0; n < BURST; n += 1) {
+      expect(gate.isBarred('a')).toBe(false)
+      gate.refused('a')
+    }
+    expect(gate.isBarred('a')).toBe(true)
+    expect(gate.isBarred('b')).toBe(false)
+    now += 1_000
+    expect(gate.isBarred('a')).toBe(false)
+    for (let n = 0; n < PER_SECOND; n += 1) gate.refused('a')
+    expect(gate.isBarred('a')).toBe(true)
+    for (let n = 0; n < 10_000; n += 1) gate.refused(`c${n}`)
+    expect(gate.isBarred('a')).toBe(false)
+  })
+})
+
+describe('WI-09 the public door', () => {
+  let world: World
+  let seeded: Seeded
+  beforeAll(async () => {
+    world = await openWorld({ environment: { TRUSTED_PROXIES: '127.0.0.1' } })
+    seeded = await seedSubscription(world.database.url, world.encryptionKey, 'mine@example.com')
+  })
+  afterAll(() => world.close())
+  const post = (path: string, from: string, body: string | Buffer = '{}') =>
+    ask(world.publicPort, {
+      method: 'POST',
+      path,
+      body,
+      headers: { 'content-type': 'application/json', 'x-forwarded-for': from },
+    })
+
+  test('answers 503 to who floods it, before its body is read, and serves everybody else', async () => {
+    for (let n = 0; n < BURST; n += 1)
+      expect([401, 404]).toContain((await post('/webhook/events/microsoft/forged', '203.0.113.9')).status)
+    // some refusals come back with time
+    const flood = await Promise.all(
+      Array.from({ length: 100 }, () => post('/webhook/events/microsoft/forged', '203.0.113.9')),
+    )
+    const barred = flood.filter(({ status }) => status === 503)
+    expect(barred.length).toBeGreaterThan(0)
+    expect(barred[0]?.headers['retry-after']).toBe('5')
+    expect((await post(seeded.path, '198.51.100.7', seeded.notification('other'))).status).toBe(202)
+    expect((await stored(world.db)).events).toBe(1)
+  })
+
+  test('is not fooled by an address that the client writes himself', async () => {
+    for (let n = 0; n < 2 * BURST; n += 1)
+      await post('/webhook/events/microsoft/forged', `198.51.100.7, 203.0.113.50`)
+    expect((await post(seeded.path, '198.51.100.7', seeded.notification('mine'))).status).toBe(202)
+  })
+})
