@@ -72,7 +72,8 @@ function time(socket: Socket, secure: boolean, times: SocketTimes | undefined): 
   const began = monotonicMs()
   socket.once('connect', () => {
     const connected = monotonicMs()
-    times.connectMs = connected - began - (times.lookupMs ?? 0)
+    // the lookup began inside `connect`, some microseconds before this clock
+    times.connectMs = Math.max(0, connected - began - (times.lookupMs ?? 0))
     if (secure)
       socket.once('secureConnect', () => {
         times.tlsMs = monotonicMs() - connected
