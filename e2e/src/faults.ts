@@ -59,7 +59,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),
   },
   day: {
-    summary: '24 hours of both providers, repeated, regrouped and out of order, by seed, about four minutes',
+    summary: '24 hours of both providers, repeated, regrouped and out of order, by seed, about three minutes',
     run: async (print) => (await import('./day.ts')).dayAtSize(print),
   },
   'hanging-destination': {
