@@ -156,7 +156,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     nudgeDeliveries: () => hints.nudge('deliveries'),
     sampleRejection: (...rejection) => void sampleRejection(...rejection),
     adoptOrphan: (orphan) => {
-      adoptOrphans({ db: pools.work, now: () => clock.now(), nudge, log }, [orphan]).catch((error: unknown) =>
+      adoptOrphans({ db: pools.work, nudge, log }, [orphan]).catch((error: unknown) =>
         log.warn(errorFields(error), 'an orphan was not written down'),
       )
     },

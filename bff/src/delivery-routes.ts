@@ -3,9 +3,8 @@ import { Type } from 'typebox'
 import * as views from './delivery-views.ts'
 import type { Deps } from './deps.ts'
 import { type Route, route } from './route.ts'
+import { closed, Id } from './shapes.ts'
 
-const closed = { additionalProperties: false }
-const Id = Type.Object({ id: Type.String({ pattern: '^[a-z]{3}_[A-Za-z0-9]{1,64}$' }) }, closed)
 const Moment = Type.String({ pattern: '^[0-9T:.-]{19,23}Z$' })
 const DeliveryList = Type.Object(
   {

@@ -3,10 +3,9 @@ import type { DestinationChange, NewDestination, SecretRotation } from '@flovify
 import { Type } from 'typebox'
 import type { Deps } from './deps.ts'
 import { type Input, type Reply, type Route, route } from './route.ts'
+import { closed, Id } from './shapes.ts'
 import { withSession } from './views.ts'
 
-const closed = { additionalProperties: false }
-const Id = Type.Object({ id: Type.String({ pattern: '^[a-z]{3}_[A-Za-z0-9]{1,64}$' }) }, closed)
 const OrNull = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) =>
   Type.Union([type, Type.Null()])
 const Url = Type.String({ minLength: 1, maxLength: 2048 })

@@ -10,15 +10,14 @@ import type { Deps } from './deps.ts'
 import { destinationRoutes } from './destination-routes.ts'
 import { type Route, route } from './route.ts'
 import { endSession, showSession, startSession } from './sessions.ts'
+import { closed, Id } from './shapes.ts'
 import { subscriptionRoutes } from './subscription-routes.ts'
 import * as views from './views.ts'
 
-const closed = { additionalProperties: false }
 /** Tokens of 256 bits in base64url; a little room so that Auth, not the form, judges them. */
 const Token = Type.String({ pattern: '^[A-Za-z0-9_-]{20,128}$' })
 const Scope = Type.String({ minLength: 1, maxLength: 256 })
 const Provider = Type.Object({ provider: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' }) }, closed)
-const Id = Type.Object({ id: Type.String({ pattern: '^[a-z]{3}_[A-Za-z0-9]{1,64}$' }) }, closed)
 const EventList = Type.Object(
   {
     cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_.~=-]{1,512}$' })),

@@ -2,10 +2,9 @@
 import { Type } from 'typebox'
 import type { Deps } from './deps.ts'
 import { type Route, route } from './route.ts'
+import { closed, Id } from './shapes.ts'
 import { withSession } from './views.ts'
 
-const closed = { additionalProperties: false }
-const Id = Type.Object({ id: Type.String({ pattern: '^[a-z]{3}_[A-Za-z0-9]{1,64}$' }) }, closed)
 const Choice = Type.Object(
   {
     enabled: Type.Optional(Type.Boolean()),

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultResult, Print } from './faults.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
 import { ACCOUNTS, openRefreshWorld, type ProviderName, type RefreshWorld } from './refresh-world.ts'
+import { clockOf, liveAt, move, settled } from './subscription-world.ts'
 
 export interface SubscriptionWeeks {
   readonly databaseUrl: string
@@ -71,7 +72,9 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
     await world.db.query('update auth.refresh_pace set per_second = 1000')
     for (const provider of PROVIDERS)
       await world.seed({ provider, count: weeks.connections, validSeconds: 3_600, due: false })
-    await world.db.query(`update auth.chores set due_at = auth.clock() where id = 'reconcile-subscriptions'`)
+    await world.db.query(
+      `update auth.chores set due_at = auth.clock(), lease_until = null, lease_id = null where id = 'reconcile-subscriptions'`,
+    )
     const all = 2 * weeks.connections
     await settled(world, all)
     await world.db.query(
@@ -210,48 +213,6 @@ async function inflict(
     lost.set(row.theirs, { subscription: row.id, changedAtMs: undefined, excusedMs: 0 })
   }
   return refusal < 0.2
-}
-
-/** Ids of what lives at the providers, as we write them. */
-export async function liveAt(world: RefreshWorld): Promise<Set<string>> {
-  const state = (await world.control('/state')) as {
-    microsoft: { subscriptions: { id: string }[] }
-    google: { channels: { id: string; resourceId: string }[] }
-  }
-  return new Set([
-    ...state.microsoft.subscriptions.map(({ id }) => id),
-    ...state.google.channels.map(({ id, resourceId }) => `${id}/${resourceId}`),
-  ])
-}
-
-async function clockOf(world: RefreshWorld): Promise<number> {
-  const { rows } = await world.db.query<{ ms: number }>(
-    'select (extract(epoch from auth.clock()) * 1000)::float8 as ms',
-  )
-  return rows[0]?.ms ?? 0
-}
-
-export async function move(world: RefreshWorld, seconds: number): Promise<void> {
-  await world.advance(seconds)
-  await world.db.query(
-    `select auth.ensure_days((auth.clock() at time zone 'UTC')::date - 1, (auth.clock() at time zone 'UTC')::date + 2)`,
-  )
-}
-
-const PATIENCE_MS = 180_000
-
-/** Until no row of subscriptions is due or held. What waits for a later moment waits. */
-export async function settled(world: RefreshWorld, subscriptions: number): Promise<void> {
-  const busy = (table: string) =>
-    `(select count(*)::int from auth.${table} where due_at <= auth.clock() or lease_until > auth.clock())`
-  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(100)) {
-    const { rows } = await world.db.query<{ busy: number; rows: number }>(
-      `select ${busy('subscription_renewals')} + ${busy('subscription_checks')} + ${busy('subscription_stops')} as busy,
-              (select count(*)::int from auth.subscriptions) as rows`,
-    )
-    if (rows[0]?.busy === 0 && rows[0].rows >= subscriptions) return
-  }
-  throw new Error(`not settled within ${PATIENCE_MS} ms`)
 }
 
 /** Mulberry32: the same numbers for the same seed. */

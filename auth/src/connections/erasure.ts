@@ -8,7 +8,7 @@ import { audit } from '../audit/audit.ts'
 import type { Transaction } from '../db/sql.ts'
 import { newId, sha256 } from '../platform/ids.ts'
 import type { Log } from '../platform/log.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { type DisconnectNeeds, end, ended } from './disconnect.ts'
 import {
@@ -30,7 +30,6 @@ import { lockToEnd } from './store.ts'
 export type { Receipt } from './erasure-store.ts'
 
 export const ERASURES = 'erasures'
-const TABLE = 'auth.erasures'
 /** A provider that is down is asked again by its own due row; this one only looks whether that has ended. */
 const LOOK_AGAIN_SECONDS = 5
 
@@ -82,9 +81,7 @@ export function erasureWork(needs: ErasureNeeds): WorkKind<DueRow> {
     leaseSeconds: 60,
     batch: 2,
     concurrency: 2,
-    claim: (db, lease) => claimDue(db, TABLE, lease),
-    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
-    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    ...dueIn('auth.erasures'),
     run: (row, signal) => erase(needs, row, signal),
     poison: async (db, row) => {
       needs.log.error(

@@ -11,7 +11,7 @@ import { withDeadline } from '../platform/deadline.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { SealingKey, Vault } from '../vault/vault.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { words } from './complete.ts'
 import { nextRevocationSeconds } from './revocation-schedule.ts'
@@ -45,7 +45,6 @@ export interface RevocationNeeds {
 }
 
 export const REVOCATIONS = 'revocations'
-const TABLE = 'auth.revocations'
 const CALL_MS = 10_000
 
 export function revocationWork(needs: RevocationNeeds): WorkKind<DueRow> {
@@ -54,9 +53,7 @@ export function revocationWork(needs: RevocationNeeds): WorkKind<DueRow> {
     leaseSeconds: 60,
     batch: 8,
     concurrency: 8,
-    claim: (db, lease) => claimDue(db, TABLE, lease),
-    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
-    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    ...dueIn('auth.revocations'),
     run: (row, signal) => attend(needs, row, signal),
     // It ended the process three times: not once more. The tokens go, which is what the user wants.
     poison: (_db, row) => finish(needs, row, 'poison'),

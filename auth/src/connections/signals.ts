@@ -14,7 +14,7 @@ import { audit } from '../audit/audit.ts'
 import type { Database, Db, Transaction } from '../db/sql.ts'
 import { sha256 } from '../platform/ids.ts'
 import type { Log } from '../platform/log.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { type DisconnectNeeds, end, ended } from './disconnect.ts'
 import { refreshNow, unscheduleRefresh } from './refresh-store.ts'
@@ -23,7 +23,6 @@ import { lockConnection, lockToEnd } from './store.ts'
 import { endWork } from './transition.ts'
 
 export const SIGNALS = 'account_signals'
-const TABLE = 'auth.account_signals'
 
 /** @throws when it could not be stored: then nothing may be acknowledged */
 export async function storeSignals(
@@ -56,9 +55,7 @@ export function signalWork(needs: SignalNeeds): WorkKind<DueRow> {
     leaseSeconds: 30,
     batch: 8,
     concurrency: 4,
-    claim: (db, lease) => claimDue(db, TABLE, lease),
-    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
-    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    ...dueIn('auth.account_signals'),
     run: (row) => act(needs, row),
     poison: async (db, row) => {
       needs.log.error(

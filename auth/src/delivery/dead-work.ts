@@ -5,7 +5,7 @@
  */
 import type { Db } from '../db/sql.ts'
 import type { Log } from '../platform/log.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { releaseDead, settleDeadRetry } from './dead-store.ts'
 
@@ -26,9 +26,7 @@ export function deadRetries(needs: DeadWorkNeeds): WorkKind<DueRow> {
     leaseSeconds: 60,
     batch: 10,
     concurrency: 10,
-    claim: (db, lease) => claimDue(db, 'auth.dead_retries', lease),
-    extend: (db, row, seconds) => extendLease(db, 'auth.dead_retries', row, seconds),
-    release: (db, row, seconds) => releaseLease(db, 'auth.dead_retries', row, seconds),
+    ...dueIn('auth.dead_retries'),
     async run(row) {
       const released = await releaseDead(needs.db, row, ROOM)
       if (released === undefined) return

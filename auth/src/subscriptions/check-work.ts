@@ -4,10 +4,8 @@
  * silence at most once a day). On the way it finds what else is to be watched (each calendar of a list) and what of ours
  * lives at the provider and belongs to nobody. It never reads content, and never decides that a connection is broken.
  */
-import type { Provider, Secret, SubscriptionQuestion } from '@flovify/providers'
-import { withDeadline } from '../platform/deadline.ts'
-import { errorFields } from '../platform/log.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import type { Failure, Provider, Secret, SubscriptionQuestion } from '@flovify/providers'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { type AddressNeeds, subscriptionAt } from './address.ts'
 import { checkInSeconds, judgeCheck } from './check-schedule.ts'
@@ -21,6 +19,7 @@ import {
   settleNotLive,
 } from './check-store.ts'
 import { CHECKS, RENEWALS } from './kinds.ts'
+import { callProvider } from './provider-call.ts'
 import { dueNow, renewSoon } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { eventOf, type SettleNeeds } from './settle.ts'
@@ -36,8 +35,6 @@ export interface CheckNeeds extends SettleNeeds, AddressNeeds {
   readonly checkEverySeconds: number
 }
 
-const TABLE = 'auth.subscription_checks'
-const CHECK_MS = 15_000
 /** Two renewals within ten minutes leave an undefined state at one provider (protocols/microsoft.md §2.5). */
 const NOT_WITHIN_SECONDS = 600
 const POISON_SECONDS = 3_600
@@ -48,9 +45,7 @@ export function subscriptionChecks(needs: CheckNeeds): WorkKind<DueRow> {
     leaseSeconds: 60,
     batch: 16,
     concurrency: 16,
-    claim: (db, lease) => claimDue(db, TABLE, lease),
-    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
-    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    ...dueIn('auth.subscription_checks'),
     run: (row, signal) => attend(needs, row, signal),
     poison: async (_db, row) => {
       await deferCheck(needs.db, row, POISON_SECONDS, null)
@@ -69,23 +64,38 @@ async function attend(needs: CheckNeeds, due: DueRow, signal: AbortSignal): Prom
   const every = checkInSeconds(row.every_seconds ?? needs.checkEverySeconds, needs.random())
   const token = await needs.accessToken(row.connection_id, 60)
   if (token.kind !== 'token') {
-    // nobody can ask now: what changes meanwhile is still seen by the next check, from the same place
-    await deferCheck(needs.db, due, every, null)
+    // what changes meanwhile is still seen, from the same place; without a person nobody can ask
+    const failure = {
+      class: token.kind === 'expired' ? 'transient' : 'needs_user',
+      code: token.kind,
+    } as const
+    await askLater(needs, due, row, failure, every)
     return
   }
   const question = { resource: row.resource, accessToken: token.accessToken }
-  const checked = await asked(needs, row, signal, (abort) =>
+  const checked = await callProvider(needs, row, signal, (abort) =>
     provider.subscriptions.check({ ...question, cursor: row.cursor ?? undefined, signal: abort }),
   )
   if (signal.aborted) return
   if (checked.kind === 'failed') {
-    const retry = judgeRetry(checked.failure, row.attempts + 1, needs.random())
-    await deferCheck(needs.db, due, retry.kind === 'again' ? Math.min(retry.inSeconds, every) : every, null)
+    await askLater(needs, due, row, checked.failure, every)
     return
   }
   if (row.checked_at === null || checked.changed) await discover(needs, row, provider, question, signal)
   if (row.may_list) await findOrphans(needs, row, provider, token.accessToken, signal)
   await settle(needs, due, row, provider, checked, every)
+}
+
+/** What passes by itself is asked again soon, everything else with the next check. */
+async function askLater(
+  needs: CheckNeeds,
+  due: DueRow,
+  row: CheckRow,
+  failure: Failure,
+  every: number,
+): Promise<void> {
+  const retry = judgeRetry(failure, row.attempts + 1, needs.random())
+  await deferCheck(needs.db, due, retry.kind === 'again' ? Math.min(retry.inSeconds, every) : every, null)
 }
 
 async function settle(
@@ -152,7 +162,7 @@ async function discover(
 ): Promise<void> {
   const ask = provider.subscriptions.discover
   if (ask === undefined || row.kind.includes(':')) return
-  const found = await asked(needs, row, signal, (abort) => ask({ ...question, signal: abort }))
+  const found = await callProvider(needs, row, signal, (abort) => ask({ ...question, signal: abort }))
   if (found.kind === 'failed') return
   const origin = { connectionId: row.connection_id, provider: row.provider, kind: row.kind }
   const news = await needs.db.transaction((tx) =>
@@ -171,27 +181,11 @@ async function findOrphans(
 ): Promise<void> {
   const list = provider.subscriptions.list
   if (list === undefined) return
-  const listed = await asked(needs, row, signal, (abort) => list({ accessToken, signal: abort }))
+  const listed = await callProvider(needs, row, signal, (abort) => list({ accessToken, signal: abort }))
   if (listed.kind === 'failed') return
   const ours = listed.items.flatMap(({ notificationUrl, providerSubscriptionId }) => {
     const subscriptionId = subscriptionAt(needs, notificationUrl)
     return subscriptionId === undefined ? [] : [{ subscriptionId, providerSubscriptionId }]
   })
-  await adoptOrphans({ ...needs, now: () => row.now }, ours)
-}
-
-async function asked<Outcome>(
-  needs: CheckNeeds,
-  row: CheckRow,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<Outcome>,
-) {
-  try {
-    const inTime = await withDeadline(CHECK_MS, signal, work)
-    if (inTime.kind === 'answered') return inTime.value
-    return { kind: 'failed', failure: { class: 'transient', code: 'timeout' } } as const
-  } catch (error) {
-    needs.log.error({ provider: row.provider, subscription: row.id, ...errorFields(error) }, 'a check broke')
-    return { kind: 'failed', failure: { class: 'transient', code: 'check_broke' } } as const
-  }
+  await adoptOrphans(needs, ours)
 }

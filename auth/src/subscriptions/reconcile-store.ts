@@ -14,8 +14,8 @@ export const lockLiving = (tx: Transaction, id: string) =>
     select provider, scope from auth.oauth_tokens
      where id = ${id} and status in ('active', 'partial') for no key update skip locked`)
 
-/** With the next start, or a changed setting: not in six hours. */
+/** With the next start, or a changed setting: not in six hours. One that is under way knew less: it loses its lease. */
 export const reconcileNow = (db: Db) =>
-  db.rows(
-    sql`update auth.chores set due_at = auth.clock() where id = 'reconcile-subscriptions' and lease_until is null`,
-  )
+  db.rows(sql`
+    update auth.chores set due_at = auth.clock(), lease_until = null, lease_id = null, claims = 0
+     where id = 'reconcile-subscriptions'`)

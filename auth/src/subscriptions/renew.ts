@@ -5,9 +5,8 @@
  */
 import type { Failure, Provider, RenewalOutcome, Secret, SubscriptionOutcome } from '@flovify/providers'
 import type { Transaction } from '../db/sql.ts'
-import { withDeadline } from '../platform/deadline.ts'
-import { errorFields } from '../platform/log.ts'
 import type { DueRow } from '../work/work.ts'
+import { callProvider } from './provider-call.ts'
 import { isExpiring, renewAgainInSeconds, renewInSeconds } from './renewal-schedule.ts'
 import {
   type GapReason,
@@ -21,8 +20,6 @@ import { eventOf } from './settle.ts'
 import type { SubscriptionToCreate } from './store.ts'
 
 export type RenewNeeds = ReplaceNeeds
-
-const RENEW_MS = 15_000
 
 /** @param token what the connection's token read said */
 export async function renew(
@@ -48,14 +45,14 @@ export async function renew(
   const isUseless =
     subscription.channel_key_id !== needs.channelKeys.keyId || subscription.silent_since !== null
   if (isUseless && !side.sharedByAccount(subscription.resource)) {
-    await call<RenewalOutcome>(needs, subscription, signal, async (abort) => {
+    await callProvider<RenewalOutcome>(needs, subscription, signal, async (abort) => {
       const { resource } = subscription
       await side.stop({ resource, providerSubscriptionId, accessToken, signal: abort })
       return { kind: 'gone' }
     })
     return lose(needs, due, subscription, 'replaced')
   }
-  const outcome = await call<RenewalOutcome>(needs, subscription, signal, (abort) =>
+  const outcome = await callProvider<RenewalOutcome>(needs, subscription, signal, (abort) =>
     side.renew({
       resource: subscription.resource,
       providerSubscriptionId,
@@ -79,7 +76,7 @@ async function replace(
   accessToken: Secret,
   signal: AbortSignal,
 ): Promise<void> {
-  const outcome = await call<SubscriptionOutcome | undefined>(needs, subscription, signal, (abort) =>
+  const outcome = await callProvider<SubscriptionOutcome | undefined>(needs, subscription, signal, (abort) =>
     createSuccessor(needs, due, subscription, provider, accessToken, abort),
   )
   if (outcome === undefined || (signal.aborted && outcome.kind === 'failed')) return
@@ -176,25 +173,4 @@ function settle(
     await write(tx)
     return true
   })
-}
-
-type Failed = { readonly kind: 'failed'; readonly failure: Failure }
-
-async function call<Outcome>(
-  needs: RenewNeeds,
-  subscription: SubscriptionToCreate,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<Outcome>,
-): Promise<Outcome | Failed> {
-  try {
-    const inTime = await withDeadline(RENEW_MS, signal, work)
-    if (inTime.kind === 'answered') return inTime.value
-    return { kind: 'failed', failure: { class: 'transient', code: 'timeout' } }
-  } catch (error) {
-    needs.log.error(
-      { provider: subscription.provider, subscription: subscription.id, ...errorFields(error) },
-      'a renewal broke',
-    )
-    return { kind: 'failed', failure: { class: 'transient', code: 'renewal_broke' } }
-  }
 }

@@ -50,11 +50,11 @@ export const insertStop = (tx: Db, stop: NewStop) =>
     on conflict (connection_id, provider_subscription_id) do nothing`)
 
 /** Those of a living connection that were just stopped here, and still live there. */
-export const insertStopsOf = (tx: Db, subscriptionIds: readonly string[]) =>
+export const insertStopsOf = (tx: Db, stopped: readonly { readonly id: string }[]) =>
   tx.rows(sql`
     with over as (
       update auth.subscriptions set ended_at_provider = auth.clock()
-       where id = any(${[...subscriptionIds]}::text[]) and ${left}
+       where id = any(${stopped.map(({ id }) => id)}::text[]) and ${left}
       returning connection_id, provider, resource, provider_subscription_id, expires_at
     )
     insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
@@ -89,25 +89,27 @@ export const deferStop = (db: Db, due: DueRow, seconds: number) =>
            attempts = attempts + 1
      where id = ${due.id} and lease_id = ${due.lease_id}`)
 
+/** An orphan's own end is not known: nothing lives longer at any provider. */
+const LONGEST = sql`interval '31 days'`
+
 /**
- * Which of these, given as pairs of our id (from its `ref`) and the provider's, belong to nobody: the row has another one
- * by now, or is over. A row whose create call is on the way may be about to own it: left alone.
+ * Of these, given as pairs of our id (from its `ref`) and the provider's, those that belong to nobody: the row has another
+ * one by now, or is over. A row whose create call is on the way may be about to own it: left alone.
+ * @returns those that were not known to be stopped
  */
-export const findOrphans = (
+export const insertStopsOfOrphans = (
   db: Db,
   pairs: readonly { readonly subscriptionId: string; readonly providerSubscriptionId: string }[],
 ) =>
-  db.rows<{
-    provider_subscription_id: string
-    connection_id: string
-    provider: string
-    resource: string
-  }>(sql`
-    select p.provider_subscription_id, s.connection_id, s.provider, s.resource
+  db.rows<{ connection_id: string; provider: string }>(sql`
+    insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
+    select s.connection_id, s.provider, s.resource, p.provider_subscription_id, auth.clock() + ${LONGEST}
       from unnest(${pairs.map((pair) => pair.subscriptionId)}::text[],
                   ${pairs.map((pair) => pair.providerSubscriptionId)}::text[]) p (id, provider_subscription_id)
       join auth.subscriptions s on s.id = p.id
       join auth.oauth_tokens c on c.id = s.connection_id
      where c.status not in ('revoking', 'revoked') and s.state <> 'wanted' and s.next_secret_hash is null
        and not (s.state = 'active' and p.provider_subscription_id = s.provider_subscription_id)
-       and (s.previous_provider_subscription_id is null or p.provider_subscription_id <> s.previous_provider_subscription_id)`)
+       and (s.previous_provider_subscription_id is null or p.provider_subscription_id <> s.previous_provider_subscription_id)
+    on conflict (connection_id, provider_subscription_id) do nothing
+    returning connection_id, provider`)

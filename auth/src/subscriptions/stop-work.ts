@@ -8,12 +8,12 @@ import type { Database, Db } from '../db/sql.ts'
 import { withDeadline } from '../platform/deadline.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { STOPS } from './kinds.ts'
 import { judgeRetry } from './retry.ts'
 import { isFinal } from './stop.ts'
-import { deferStop, findOrphans, findStop, finishStop, insertStop } from './stop-store.ts'
+import { deferStop, findStop, finishStop, insertStopsOfOrphans } from './stop-store.ts'
 import type { AccessToken } from './work.ts'
 
 export interface StopWorkNeeds {
@@ -26,11 +26,8 @@ export interface StopWorkNeeds {
   readonly random: () => number
 }
 
-const TABLE = 'auth.subscription_stops'
 const STOP_MS = 10_000
 const WAITING_SECONDS = 3_600
-/** An orphan's own end is not known: no channel of any provider lives longer. */
-const LONGEST_DAYS = 31
 
 export function subscriptionStops(needs: StopWorkNeeds): WorkKind<DueRow> {
   return {
@@ -38,9 +35,7 @@ export function subscriptionStops(needs: StopWorkNeeds): WorkKind<DueRow> {
     leaseSeconds: 30,
     batch: 8,
     concurrency: 8,
-    claim: (db, lease) => claimDue(db, TABLE, lease),
-    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
-    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    ...dueIn('auth.subscription_stops'),
     run: (row, signal) => attend(needs, row, signal),
     poison: async (_db, row) => {
       await deferStop(needs.db, row, WAITING_SECONDS)
@@ -93,25 +88,13 @@ async function attend(needs: StopWorkNeeds, due: DueRow, signal: AbortSignal): P
 
 /** Writes down that those which belong to nobody have to be stopped. @returns how many */
 export async function adoptOrphans(
-  needs: { readonly db: Db; readonly now: () => Date; readonly nudge: Nudge; readonly log: Log },
+  needs: { readonly db: Db; readonly nudge: Nudge; readonly log: Log },
   orphans: readonly Orphan[],
 ): Promise<number> {
   if (orphans.length === 0) return 0
-  const found = await findOrphans(needs.db, orphans)
-  const expiresAt = new Date(needs.now().getTime() + LONGEST_DAYS * 24 * 3_600_000)
-  for (const { connection_id: connectionId, provider, resource, provider_subscription_id } of found) {
-    await insertStop(needs.db, {
-      connectionId,
-      provider,
-      resource,
-      providerSubscriptionId: provider_subscription_id,
-      expiresAt,
-    })
-    needs.log.warn(
-      { provider, connection: connectionId },
-      'a subscription that belongs to nobody was found; it is stopped',
-    )
-  }
+  const found = await insertStopsOfOrphans(needs.db, orphans)
+  for (const { provider, connection_id: connection } of found)
+    needs.log.warn({ provider, connection }, 'a subscription that belongs to nobody was found; it is stopped')
   if (found.length > 0) needs.nudge.nudge(STOPS)
   return found.length
 }

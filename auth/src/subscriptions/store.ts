@@ -2,7 +2,7 @@
  * Subscriptions and their due rows. Of a channel secret only the hash is stored. Settling is fenced: it changes nothing
  * unless the row's lease is still the worker's own.
  */
-import type { Db } from '../db/sql.ts'
+import type { Db, Sql } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
 
@@ -45,18 +45,22 @@ export const makeDue = (tx: Db, id: string) =>
     on conflict (id) do update
       set due_at = auth.clock(), lease_until = null, lease_id = null, attempts = 0, claims = 0`)
 
-const NO_SECRETS = sql`channel_secret_hash = null, next_secret_hash = null, previous_secret_hash = null`
-
-/** Ends them on our side. A worker that is creating one loses its lease and drops what it gets. */
-export const stopSubscriptions = (tx: Db, connectionId: string) =>
-  tx.rows(sql`
+/** Ends them on our side. A worker that is creating one loses its lease and drops what it gets. @returns those that lived */
+const stopWhere = (tx: Db, connectionId: string, which: Sql) =>
+  tx.rows<{ id: string }>(sql`
     with stopped as (
-      update auth.subscriptions set state = 'stopped', ${NO_SECRETS}, updated_at = auth.clock()
-       where connection_id = ${connectionId} and state <> 'stopped'
+      update auth.subscriptions
+         set state = 'stopped', channel_secret_hash = null, next_secret_hash = null, previous_secret_hash = null,
+             updated_at = auth.clock()
+       where connection_id = ${connectionId} and state <> 'stopped' and ${which}
       returning id
+    ), settled as (
+      update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
+       where id in (select id from stopped)
     )
-    update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
-     where id in (select id from stopped)`)
+    select id from stopped`)
+
+export const stopSubscriptions = (tx: Db, connectionId: string) => stopWhere(tx, connectionId, sql`true`)
 
 /**
  * Kinds that are not wanted any more: what still arrives is not ours. One that was discovered goes with its origin, or by
@@ -68,31 +72,15 @@ export const stopUnwanted = (
   wanted: readonly string[],
   off: readonly string[],
 ) =>
-  tx.rows<{ id: string }>(sql`
-    with stopped as (
-      update auth.subscriptions set state = 'stopped', ${NO_SECRETS}, updated_at = auth.clock()
-       where connection_id = ${connectionId} and state <> 'stopped'
-         and (split_part(kind, ':', 1) <> all(${wanted}::text[]) or kind = any(${off}::text[]))
-      returning id
-    ), settled as (
-      update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
-       where id in (select id from stopped)
-    )
-    select id from stopped`)
+  stopWhere(
+    tx,
+    connectionId,
+    sql`(split_part(kind, ':', 1) <> all(${[...wanted]}::text[]) or kind = any(${[...off]}::text[]))`,
+  )
 
 /** Those that were found below `prefix` and are not any more. */
 export const stopVanished = (tx: Db, connectionId: string, prefix: string, found: readonly string[]) =>
-  tx.rows<{ id: string }>(sql`
-    with stopped as (
-      update auth.subscriptions set state = 'stopped', ${NO_SECRETS}, updated_at = auth.clock()
-       where connection_id = ${connectionId} and state <> 'stopped' and starts_with(kind, ${prefix})
-         and kind <> all(${found}::text[])
-      returning id
-    ), settled as (
-      update auth.subscription_renewals set due_at = null, lease_until = null, lease_id = null, claims = 0, attempts = 0
-       where id in (select id from stopped)
-    )
-    select id from stopped`)
+  stopWhere(tx, connectionId, sql`starts_with(kind, ${prefix}) and kind <> all(${[...found]}::text[])`)
 
 /** The provider ended them with the old grant, as it did what they were found by. */
 export const wantDiscoveredAgain = (tx: Db, connectionId: string, origins: readonly string[]) =>

@@ -80,12 +80,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       const off = await findOff(tx, connection.id)
       const wanted = side.wanted(connection.grantedScopes).filter(({ kind }) => !off.includes(kind))
       const kinds = wanted.map(({ kind }) => kind)
-      const unwanted = await stopUnwanted(tx, connection.id, kinds, off)
-      if (unwanted.length > 0)
-        await insertStopsOf(
-          tx,
-          unwanted.map(({ id }) => id),
-        )
+      await insertStopsOf(tx, await stopUnwanted(tx, connection.id, kinds, off))
       const { fresh } = connection
       const recreate = fresh && side.endsWithGrant
       for (const one of wanted) await want(tx, connection, one, { fresh, recreate })
@@ -94,17 +89,9 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
     async watchDiscovered(tx, { connectionId, provider, kind }, wanted) {
       const off = await findOff(tx, connectionId)
       const found = wanted.filter((one) => !off.includes(one.kind))
-      const over = await stopVanished(
-        tx,
-        connectionId,
-        `${kind}:`,
-        found.map((one) => one.kind),
-      )
-      if (over.length > 0)
-        await insertStopsOf(
-          tx,
-          over.map(({ id }) => id),
-        )
+      const kinds = found.map((one) => one.kind)
+      const over = await stopVanished(tx, connectionId, `${kind}:`, kinds)
+      await insertStopsOf(tx, over)
       let news = over.length > 0
       for (const one of found)
         if (await want(tx, { id: connectionId, provider }, one, RECONCILED)) news = true

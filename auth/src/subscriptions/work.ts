@@ -7,16 +7,15 @@
  * provider can list, it is ended before the call is repeated. A repeated attempt always has a NEW secret: its hash
  * replaces the earlier one, and what the lost one still sends fails its check, so no event comes twice.
  */
-import type { Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
-import { withDeadline } from '../platform/deadline.ts'
+import type { Provider, Secret } from '@flovify/providers'
 import { sha256 } from '../platform/ids.ts'
-import { errorFields } from '../platform/log.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
-import { claimDue, extendLease, releaseLease } from '../work/due.ts'
+import { dueIn } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { notificationUrl } from './address.ts'
 import { endEarlier } from './earlier.ts'
 import { RENEWALS } from './kinds.ts'
+import { callProvider } from './provider-call.ts'
 import { renew } from './renew.ts'
 import { settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
@@ -43,8 +42,6 @@ export interface RenewalNeeds extends SettleNeeds {
   readonly nudge: Nudge
 }
 
-export const CREATE_MS = 15_000
-const TABLE = 'auth.subscription_renewals'
 const TOKEN_SECONDS = 60
 const POISON_SECONDS = 3_600
 
@@ -54,9 +51,7 @@ export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
     leaseSeconds: 30,
     batch: 8,
     concurrency: 8,
-    claim: (db, lease) => claimDue(db, TABLE, lease),
-    extend: (db, row, seconds) => extendLease(db, TABLE, row, seconds),
-    release: (db, row, seconds) => releaseLease(db, TABLE, row, seconds),
+    ...dueIn('auth.subscription_renewals'),
     run: (row, signal) => attend(needs, row, signal),
     poison: async (_db, row) => {
       const subscription = await findToCreate(needs.db, row)
@@ -122,7 +117,7 @@ async function create(
   signal: AbortSignal,
 ): Promise<void> {
   if (subscription.attempts > 0)
-    await call(needs, subscription, signal, (abort) =>
+    await callProvider(needs, subscription, signal, (abort) =>
       endEarlier(needs, subscription, provider.subscriptions, accessToken, abort),
     )
   // all three at once: another key may become primary at any await
@@ -130,7 +125,7 @@ async function create(
   const url = notificationUrl(needs, subscription)
   const { keyId } = needs.channelKeys
   if (!(await storeSecretHash(needs.db, due, sha256(channelSecret.reveal()), keyId))) return
-  const outcome = await call(needs, subscription, signal, (abort) =>
+  const outcome = await callProvider(needs, subscription, signal, (abort) =>
     provider.subscriptions.create({
       resource: subscription.resource,
       accessToken,
@@ -146,25 +141,4 @@ async function create(
   if (judgeRetry(outcome.failure, attempted.attempts, 0).kind === 'again')
     return tryLater(needs, due, attempted, outcome.failure)
   return giveUp(needs, due, attempted, outcome.failure)
-}
-
-type Failed = Extract<SubscriptionOutcome, { kind: 'failed' }>
-
-async function call<Outcome>(
-  needs: RenewalNeeds,
-  subscription: SubscriptionToCreate,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<Outcome>,
-): Promise<Outcome | Failed> {
-  try {
-    const inTime = await withDeadline(CREATE_MS, signal, work)
-    if (inTime.kind === 'answered') return inTime.value
-    return { kind: 'failed', failure: { class: 'transient', code: 'timeout' } }
-  } catch (error) {
-    needs.log.error(
-      { provider: subscription.provider, subscription: subscription.id, ...errorFields(error) },
-      'a create call broke',
-    )
-    return { kind: 'failed', failure: { class: 'transient', code: 'create_broke' } }
-  }
 }

@@ -6,7 +6,7 @@
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import { errorFields } from '../platform/log.ts'
-import { claimDue, extendLease, releaseLease } from './due.ts'
+import { dueIn } from './due.ts'
 import type { DueRow, WorkKind } from './work.ts'
 
 export interface Chore {
@@ -32,9 +32,7 @@ export function choreKind(db: Db, chores: Readonly<Record<string, Chore>>): Work
     leaseSeconds: 60,
     batch: 4,
     concurrency: 4,
-    claim: (on, lease) => claimDue(on, 'auth.chores', lease),
-    extend: (on, row, seconds) => extendLease(on, 'auth.chores', row, seconds),
-    release: (on, row, seconds) => releaseLease(on, 'auth.chores', row, seconds),
+    ...dueIn('auth.chores'),
     async run(row) {
       const chore = chores[row.id]
       if (chore === undefined) {

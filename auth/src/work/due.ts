@@ -4,7 +4,7 @@
  */
 import type { Db } from '../db/sql.ts'
 import { raw, sql } from '../db/sql.ts'
-import type { DueRow, Lease } from './work.ts'
+import type { DueRow, Lease, WorkKind } from './work.ts'
 
 export type DueTable =
   | 'auth.subscription_renewals'
@@ -15,6 +15,13 @@ export type DueTable =
   | 'auth.revocations'
   | 'auth.account_signals'
   | 'auth.erasures'
+
+/** What a kind of due row needs of its table when it has no limits of its own. */
+export const dueIn = (table: DueTable): Pick<WorkKind<DueRow>, 'claim' | 'extend' | 'release'> => ({
+  claim: (db, lease) => claimDue(db, table, lease),
+  extend: (db, row, seconds) => extendLease(db, table, row, seconds),
+  release: (db, row, seconds) => releaseLease(db, table, row, seconds),
+})
 
 export function claimDue(db: Db, table: DueTable, lease: Lease): Promise<DueRow[]> {
   return db.rows<DueRow>(sql`

@@ -9,6 +9,7 @@ import { subscriptionChecks } from '../../src/subscriptions/check-work.ts'
 import { chooseSubscription, renewNow } from '../../src/subscriptions/choices.ts'
 import { countUnwell } from '../../src/subscriptions/health-store.ts'
 import { reconcile } from '../../src/subscriptions/reconcile.ts'
+import { reconcileNow } from '../../src/subscriptions/reconcile-store.ts'
 import { adoptOrphans, subscriptionStops } from '../../src/subscriptions/stop-work.ts'
 import { subscriptionRenewals } from '../../src/subscriptions/work.ts'
 import type { DueRow, WorkKind } from '../../src/work/work.ts'
@@ -25,11 +26,13 @@ describe('WI-16 what keeps subscriptions alive', () => {
   let leases = 0
   let alice = ''
   let connectionId = ''
+  let unavailable = false
   beforeAll(async () => {
     g = await openGround()
     const needs = {
       ...g.needs,
-      accessToken: (id: string, seconds: number) => accessToken(g.needs, id, seconds),
+      accessToken: async (id: string, seconds: number) =>
+        unavailable ? ({ kind: 'expired' } as const) : accessToken(g.needs, id, seconds),
       channelKeys: g.channelKeys,
       lookup: g.lookup,
       random: () => 0.5,
@@ -176,12 +179,12 @@ describe('WI-16 what keeps subscriptions alive', () => {
     const adopt = async (...ids: string[]) => {
       const { id } = await only()
       const orphans = ids.map((providerSubscriptionId) => ({ subscriptionId: id, providerSubscriptionId }))
-      return adoptOrphans({ ...g.needs, now: () => new Date() }, orphans)
+      return adoptOrphans(g.needs, orphans)
     }
 
     test('orphans are those that the row does not have; said twice they are stopped once', async () => {
-      expect(await adopt('at-provider-1', 'lost', 'lost')).toBe(2)
-      await adopt('lost')
+      expect(await adopt('at-provider-1', 'lost', 'lost')).toBe(1)
+      expect(await adopt('lost')).toBe(0)
       expect(await work(stops)).toBe(1)
       expect(stopped()).toEqual(['lost'])
     })
@@ -268,6 +271,16 @@ describe('WI-16 what keeps subscriptions alive', () => {
       await g.db.rows(sql`update auth.subscriptions set state = 'failed'`)
       await reconcile(g.needs)
       expect(await work(renewals)).toBe(1)
+    })
+
+    test('a start reconciles although another process is at it: that one may know an older setting', async () => {
+      await g.db.rows(sql`
+        insert into auth.chores (id, due_at, lease_until, lease_id)
+        values ('reconcile-subscriptions', auth.clock(), auth.clock() + interval '1 minute', gen_random_uuid())`)
+      await reconcileNow(g.db)
+      const due = sql`select 1 from auth.chores where due_at <= auth.clock() and lease_until is null and lease_id is null`
+      expect(await g.db.rows(due)).toHaveLength(1)
+      await g.db.rows(sql`delete from auth.chores`)
     })
 
     test('a scope that is gone ends its subscription at the provider too', async () => {
@@ -366,6 +379,18 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(await work(checks)).toBe(1)
       expect(g.google.checks.at(-1)?.cursor).toBe('c1')
       expect(await only()).toMatchObject({ state: 'active' })
+    })
+
+    test('without a token for the moment it asks again soon, not after a whole interval', async () => {
+      await work(checks)
+      await pass(13)
+      unavailable = true
+      await work(checks)
+      unavailable = false
+      expect(g.google.checks).toHaveLength(1)
+      await pass(1)
+      expect(await work(checks)).toBe(1)
+      expect(g.google.checks).toHaveLength(2)
     })
 
     test('what is not live is not asked about', async () => {

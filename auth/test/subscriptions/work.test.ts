@@ -181,7 +181,7 @@ describe('creating subscriptions', () => {
   test('a create call that breaks or throws is transient, and its error is not shown', async () => {
     g.google.createWith = () => Promise.reject(new Error('authorization: Bearer canary'))
     await work()
-    expect(await subscription()).toMatchObject({ state: 'wanted', failure_code: 'create_broke' })
+    expect(await subscription()).toMatchObject({ state: 'wanted', failure_code: 'call_broke' })
     expect(g.lines.join()).not.toContain('canary')
   })
 

@@ -1,0 +1,45 @@
+/** What is looked at and waited for when subscriptions live through simulated time: by providers, by service, by clock. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RefreshWorld } from './refresh-world.ts'
+
+/** Ids of what lives at the providers, as we write them. */
+export async function liveAt(world: RefreshWorld): Promise<Set<string>> {
+  const state = (await world.control('/state')) as {
+    microsoft: { subscriptions: { id: string }[] }
+    google: { channels: { id: string; resourceId: string }[] }
+  }
+  return new Set([
+    ...state.microsoft.subscriptions.map(({ id }) => id),
+    ...state.google.channels.map(({ id, resourceId }) => `${id}/${resourceId}`),
+  ])
+}
+
+export async function clockOf(world: RefreshWorld): Promise<number> {
+  const { rows } = await world.db.query<{ ms: number }>(
+    'select (extract(epoch from auth.clock()) * 1000)::float8 as ms',
+  )
+  return rows[0]?.ms ?? 0
+}
+
+export async function move(world: RefreshWorld, seconds: number): Promise<void> {
+  await world.advance(seconds)
+  await world.db.query(
+    `select auth.ensure_days((auth.clock() at time zone 'UTC')::date - 1, (auth.clock() at time zone 'UTC')::date + 2)`,
+  )
+}
+
+const PATIENCE_MS = 180_000
+
+/** Until no row of subscriptions is due or held. What waits for a later moment waits. */
+export async function settled(world: RefreshWorld, subscriptions: number): Promise<void> {
+  const busy = (table: string) =>
+    `(select count(*)::int from auth.${table} where due_at <= auth.clock() or lease_until > auth.clock())`
+  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(100)) {
+    const { rows } = await world.db.query<{ busy: number; rows: number }>(
+      `select ${busy('subscription_renewals')} + ${busy('subscription_checks')} + ${busy('subscription_stops')} as busy,
+              (select count(*)::int from auth.subscriptions) as rows`,
+    )
+    if (rows[0]?.busy === 0 && rows[0].rows >= subscriptions) return
+  }
+  throw new Error(`not settled within ${PATIENCE_MS} ms`)
+}
