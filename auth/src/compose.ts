@@ -3,9 +3,9 @@
  * one another, and closes them in the opposite one: doors first, then what is in flight, then the pools.
  */
 import { randomUUID } from 'node:crypto'
-import type { Host, Provider } from '@flovify/providers'
 import { callerOfToken, recordDenial } from './callers/callers.ts'
 import { gaugesFrom } from './compose-gauges.ts'
+import { composeProviders } from './compose-providers.ts'
 import { composeProxy } from './compose-proxy.ts'
 import { composeRefreshing } from './compose-refreshing.ts'
 import { composeRetention } from './compose-retention.ts'
@@ -40,6 +40,7 @@ import { errorFields, type Log } from './platform/log.ts'
 import { openMetrics } from './platform/metrics.ts'
 import { openRuleBook } from './routing/rule-book.ts'
 import { openRules } from './routing/rules.ts'
+import { openCallPlaces } from './subscriptions/call-places.ts'
 import { heedLifecycle } from './subscriptions/lifecycle.ts'
 import { openLookup } from './subscriptions/lookup.ts'
 import { reconcile } from './subscriptions/reconcile.ts'
@@ -86,7 +87,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const ring = await loadKeyRing(pools.work, config.keys, process)
   const vault = openVault(ring)
   const channelKeys = openChannelKeys(ring)
-  const providers = openProviders(config, { fetch, now: () => clock.now() })
+  const providers = await composeProviders(config, { db: pools.work, now: () => clock.now(), monotonicMs })
   const provider = (id: string) => providers.get(id)
 
   const book = await openRuleBook(pools.ingest)
@@ -108,7 +109,9 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   // the worker, which hints wake, needs rooms that give hints
   const nudge = { nudge: (kind: string) => hints.nudge(kind) }
   const subscriptions = openSubscriptions({ provider, nudge, lookup })
-  const common = { db: pools.work, vault, ledger, provider, metrics, log, random, nudge, subscriptions }
+  const calls = openCallPlaces()
+  const base = { db: pools.work, metrics, log, random, nudge, calls }
+  const common = { ...base, vault, ledger, provider, subscriptions }
   const expiries = secretExpiries(providers.values())
   const chores = choreTable(pools.work, {
     expiries,
@@ -243,8 +246,4 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       await withinGrace(closePools(pools), CUT_MS)
     },
   }
-}
-
-function openProviders(config: Config, host: Host): ReadonlyMap<string, Provider> {
-  return new Map(config.providers.map(({ module, settings }) => [module.id, module.open(settings, host)]))
 }

@@ -26,6 +26,9 @@ export interface HttpRequest {
   readonly signal: AbortSignal
 }
 
+/** The host of what is done about subscriptions: each request at the provider's pace. */
+export const atPace = (host: Host): Host => ({ ...host, fetch: host.call })
+
 export async function send(host: Host, request: HttpRequest): Promise<HttpOutcome> {
   const { signal } = request
   try {

@@ -43,6 +43,8 @@ export type {
 /** What a provider may ask of the outside world. `fetch` must not follow redirects on its own authority. */
 export interface Host {
   readonly fetch: typeof fetch
+  /** As `fetch`, at the pace that all processes keep together at this provider: for all that is done about subscriptions. */
+  readonly call: typeof fetch
   readonly now: () => Date
 }
 
@@ -117,6 +119,8 @@ export interface ProviderSubscriptions {
   renew(request: SubscriptionRenewal): Promise<RenewalOutcome>
   /** Longest time between two renewals where the provider asks for one sooner than at half of the life. */
   renewWithinMs?(resource: string): number | undefined
+  /** Whether its pushes wait once the access token that made or renewed it has expired; then it is renewed before that. */
+  readonly pausesWithToken?: boolean
   /** What follows from a live one: each calendar of a list. Their kinds begin with its own and a colon. */
   discover?(request: SubscriptionQuestion): Promise<DiscoveryOutcome>
   /** Asks cheaply whether anything changed since `cursor`. Without a cursor: only where to begin. */

@@ -124,7 +124,7 @@ export function startClock(): TestClock {
 }
 
 export function hostAt(clock: TestClock): Host {
-  return { fetch, now: () => clock.now }
+  return { fetch, call: fetch, now: () => clock.now }
 }
 
 export function notification(parts: Partial<NotificationRequest> = {}): NotificationRequest {

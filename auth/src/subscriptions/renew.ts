@@ -7,7 +7,7 @@ import type { Failure, Provider, RenewalOutcome, Secret, SubscriptionOutcome } f
 import type { Transaction } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
 import { callProvider } from './provider-call.ts'
-import { isExpiring, renewAgainInSeconds, renewInSeconds } from './renewal-schedule.ts'
+import { askedWithinMs, isExpiring, renewAgainInSeconds, renewInSeconds } from './renewal-schedule.ts'
 import {
   type GapReason,
   loseSubscription,
@@ -19,6 +19,12 @@ import { createSuccessor, type ReplaceNeeds, settleSuccessor } from './replace.t
 import { eventOf } from './settle.ts'
 import type { SubscriptionToCreate } from './store.ts'
 
+export interface UsableToken {
+  readonly kind: 'token'
+  readonly accessToken: Secret
+  readonly expiresAt: Date
+}
+
 export type RenewNeeds = ReplaceNeeds
 
 /** @param token what the connection's token read said */
@@ -27,9 +33,7 @@ export async function renew(
   due: DueRow,
   subscription: SubscriptionToCreate,
   provider: Provider,
-  token:
-    | { readonly kind: 'token'; readonly accessToken: Secret }
-    | { readonly kind: 'none'; readonly failure: Failure },
+  token: UsableToken | { readonly kind: 'none'; readonly failure: Failure },
   signal: AbortSignal,
 ): Promise<void> {
   if (subscription.left_seconds <= 0) return lose(needs, due, subscription, 'expired')
@@ -65,7 +69,7 @@ export async function renew(
   if (signal.aborted && outcome.kind === 'failed') return
   if (outcome.kind === 'gone') return lose(needs, due, subscription, 'removed')
   if (outcome.kind === 'failed') return later(needs, due, subscription, outcome.failure)
-  await renewed(needs, due, subscription, provider, outcome.expiresAt)
+  await renewed(needs, due, subscription, provider, outcome.expiresAt, token.expiresAt)
 }
 
 async function replace(
@@ -90,9 +94,11 @@ async function renewed(
   subscription: SubscriptionToCreate,
   provider: Provider,
   expiresAt: Date,
+  tokenExpiresAt: Date,
 ): Promise<void> {
   const lifeSeconds = (expiresAt.getTime() - subscription.now.getTime()) / 1_000
-  const withinMs = provider.subscriptions.renewWithinMs?.(subscription.resource)
+  const { now, resource } = subscription
+  const withinMs = askedWithinMs(provider.subscriptions, resource, tokenExpiresAt, now)
   const inSeconds = renewInSeconds(lifeSeconds, withinMs, needs.random())
   const settled = await settle(needs, due, inSeconds, 'done', async (tx) => {
     await noteRenewed(tx, subscription.id, expiresAt)

@@ -8,10 +8,11 @@ import type { Ledger, NewEvent } from '../ledger/ledger.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { DueRow, Nudge } from '../work/work.ts'
+import type { CallPlaces } from './call-places.ts'
 import { armCheck } from './check-store.ts'
 import { CHECKS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
-import { renewInSeconds } from './renewal-schedule.ts'
+import { askedWithinMs, renewInSeconds } from './renewal-schedule.ts'
 import { closeGaps, settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { insertStop } from './stop-store.ts'
@@ -26,6 +27,7 @@ export interface SettleNeeds {
   readonly nudge: Nudge
   readonly metrics: Metrics
   readonly log: Log
+  readonly calls: CallPlaces
 }
 
 /** What an event says of the subscription it is about. */
@@ -61,9 +63,10 @@ export async function succeed(
   subscription: SubscriptionToCreate,
   created: Extract<SubscriptionOutcome, { kind: 'created' }>,
   side: ProviderSubscriptions,
+  tokenExpiresAt: Date,
 ): Promise<void> {
   const lifeSeconds = (created.expiresAt.getTime() - subscription.now.getTime()) / 1_000
-  const withinMs = side.renewWithinMs?.(subscription.resource)
+  const withinMs = askedWithinMs(side, subscription.resource, tokenExpiresAt, subscription.now)
   const inSeconds = renewInSeconds(lifeSeconds, withinMs, needs.random())
   const settled = await needs.db.transaction(async (tx) => {
     if (!(await settleRenewal(tx, due, inSeconds, 'done'))) return false

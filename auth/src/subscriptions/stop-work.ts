@@ -5,28 +5,26 @@
  */
 import type { Orphan, Provider } from '@flovify/providers'
 import type { Database, Db } from '../db/sql.ts'
-import { withDeadline } from '../platform/deadline.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { dueIn } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { STOPS } from './kinds.ts'
+import { type CallNeeds, callProvider } from './provider-call.ts'
 import { judgeRetry } from './retry.ts'
 import { isFinal } from './stop.ts'
 import { deferStop, findStop, finishStop, insertStopsOfOrphans } from './stop-store.ts'
 import type { AccessToken } from './work.ts'
 
-export interface StopWorkNeeds {
+export interface StopWorkNeeds extends CallNeeds {
   readonly db: Database
   readonly provider: (id: string) => Provider | undefined
   readonly accessToken: AccessToken
   readonly metrics: Metrics
-  readonly log: Log
   /** 0 ≤ random < 1, for the jitter */
   readonly random: () => number
 }
 
-const STOP_MS = 10_000
 const WAITING_SECONDS = 3_600
 
 export function subscriptionStops(needs: StopWorkNeeds): WorkKind<DueRow> {
@@ -63,16 +61,11 @@ async function attend(needs: StopWorkNeeds, due: DueRow, signal: AbortSignal): P
     return
   }
   const { resource, provider_subscription_id: providerSubscriptionId } = row
-  const stopped = await withDeadline(STOP_MS, signal, (abort) =>
+  const stopped = await callProvider(needs, row, signal, (abort) =>
     side.stop({ resource, providerSubscriptionId, accessToken: token.accessToken, signal: abort }),
   )
   if (signal.aborted) return
-  const failure =
-    stopped.kind !== 'answered'
-      ? ({ class: 'transient', code: 'timeout' } as const)
-      : stopped.value.kind === 'failed'
-        ? stopped.value.failure
-        : undefined
+  const failure = stopped.kind === 'failed' ? stopped.failure : undefined
   if (failure === undefined) needs.metrics.subscriptions(row.provider, 'stopped')
   if (failure === undefined || isFinal(failure)) {
     await finishStop(needs.db, due)

@@ -7,7 +7,7 @@
  * provider can list, it is ended before the call is repeated. A repeated attempt always has a NEW secret: its hash
  * replaces the earlier one, and what the lost one still sends fails its check, so no event comes twice.
  */
-import type { Provider, Secret } from '@flovify/providers'
+import type { Provider } from '@flovify/providers'
 import { sha256 } from '../platform/ids.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
 import { dueIn } from '../work/due.ts'
@@ -16,7 +16,8 @@ import { notificationUrl } from './address.ts'
 import { endEarlier } from './earlier.ts'
 import { RENEWALS } from './kinds.ts'
 import { callProvider } from './provider-call.ts'
-import { renew } from './renew.ts'
+import { renew, type UsableToken } from './renew.ts'
+import { tokenSeconds } from './renewal-schedule.ts'
 import { settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { giveUp, type SettleNeeds, succeed, tryLater } from './settle.ts'
@@ -27,7 +28,7 @@ export type AccessToken = (
   connectionId: string,
   minValidSeconds: number,
 ) => Promise<
-  | { readonly kind: 'token'; readonly accessToken: Secret }
+  | UsableToken
   | { readonly kind: 'expired' }
   | { readonly kind: 'unusable'; readonly status: string }
   | { readonly kind: 'unknown' }
@@ -42,7 +43,6 @@ export interface RenewalNeeds extends SettleNeeds {
   readonly nudge: Nudge
 }
 
-const TOKEN_SECONDS = 60
 const POISON_SECONDS = 3_600
 
 export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
@@ -75,7 +75,7 @@ async function attend(needs: RenewalNeeds, due: DueRow, signal: AbortSignal): Pr
     return attendLive(needs, due, subscription, provider, signal)
   if (provider === undefined)
     return giveUp(needs, due, subscription, { class: 'our_configuration', code: 'provider_off' })
-  const token = await needs.accessToken(subscription.connection_id, TOKEN_SECONDS)
+  const token = await needs.accessToken(subscription.connection_id, tokenSeconds(provider.subscriptions))
   if (token.kind === 'expired') {
     // a refreshed or reconnected account makes the next attempt succeed
     return tryLater(needs, due, subscription, { class: 'transient', code: 'token_expired' })
@@ -85,7 +85,7 @@ async function attend(needs: RenewalNeeds, due: DueRow, signal: AbortSignal): Pr
       class: 'needs_user',
       code: token.kind === 'unusable' ? `connection_${token.status}` : 'connection_unknown',
     })
-  await create(needs, due, subscription, provider, token.accessToken, signal)
+  await create(needs, due, subscription, provider, token, signal)
 }
 
 /** What cannot be renewed now is told by its failure; what has expired is made anew even without a token. */
@@ -96,7 +96,7 @@ async function attendLive(
   provider: Provider,
   signal: AbortSignal,
 ): Promise<void> {
-  const read = await needs.accessToken(subscription.connection_id, TOKEN_SECONDS)
+  const read = await needs.accessToken(subscription.connection_id, tokenSeconds(provider.subscriptions))
   const none = (failureClass: 'transient' | 'needs_user', code: string) =>
     ({ kind: 'none', failure: { class: failureClass, code } }) as const
   const token =
@@ -113,7 +113,7 @@ async function create(
   due: DueRow,
   subscription: SubscriptionToCreate,
   provider: Provider,
-  accessToken: Secret,
+  { accessToken, expiresAt }: UsableToken,
   signal: AbortSignal,
 ): Promise<void> {
   if (subscription.attempts > 0)
@@ -136,7 +136,8 @@ async function create(
   )
   // the lease is lost or the process ends: whoever has the row next decides
   if (signal.aborted && outcome.kind === 'failed') return
-  if (outcome.kind === 'created') return succeed(needs, due, subscription, outcome, provider.subscriptions)
+  if (outcome.kind === 'created')
+    return succeed(needs, due, subscription, outcome, provider.subscriptions, expiresAt)
   const attempted = { ...subscription, attempts: subscription.attempts + 1 }
   if (judgeRetry(outcome.failure, attempted.attempts, 0).kind === 'again')
     return tryLater(needs, due, attempted, outcome.failure)

@@ -26,6 +26,7 @@ import { monotonicMs } from '../../src/platform/clock.ts'
 import { sha256 } from '../../src/platform/ids.ts'
 import { openLog } from '../../src/platform/log.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
+import { openCallPlaces } from '../../src/subscriptions/call-places.ts'
 import { openLookup } from '../../src/subscriptions/lookup.ts'
 import { openSubscriptions } from '../../src/subscriptions/subscriptions.ts'
 import { openChannelKeys } from '../../src/vault/channel-keys.ts'
@@ -235,6 +236,7 @@ export async function openGround() {
     nudge,
     metrics,
     log,
+    calls: openCallPlaces(),
     webhookOrigin: WEBHOOKS,
     consoleOrigin: CONSOLE,
   }

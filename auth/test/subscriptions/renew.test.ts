@@ -2,7 +2,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { completeFlow } from '../../src/connections/complete.ts'
 import { accessToken } from '../../src/connections/token.ts'
 import { sql } from '../../src/db/sql.ts'
-import { isExpiring, renewAgainInSeconds, renewInSeconds } from '../../src/subscriptions/renewal-schedule.ts'
+import {
+  askedWithinMs,
+  isExpiring,
+  renewAgainInSeconds,
+  renewInSeconds,
+} from '../../src/subscriptions/renewal-schedule.ts'
 import { subscriptionRenewals } from '../../src/subscriptions/work.ts'
 import type { DueRow, WorkKind } from '../../src/work/work.ts'
 import { bindingOf, type Ground, granted, openGround } from '../connections/ground.ts'
@@ -237,5 +242,26 @@ describe('the schedule of renewals', () => {
 
   test('the last quarter of a life is worth an alarm', () => {
     expect([isExpiring(24, 100), isExpiring(26, 100), isExpiring(1, null)]).toEqual([true, false, false])
+  })
+})
+
+describe('before the access token expires', () => {
+  const now = new Date('2026-11-24T10:00:00Z')
+  const inMinutes = (minutes: number) => new Date(now.getTime() + minutes * 60_000)
+
+  test('WI-16 where pushes wait for the token, it is renewed five minutes before that or sooner; else the token is no matter', () => {
+    expect(askedWithinMs({ pausesWithToken: true }, 'x', inMinutes(60), now)).toBe(55 * 60_000)
+    expect(askedWithinMs({ pausesWithToken: false }, 'x', inMinutes(60), now)).toBeUndefined()
+    expect(
+      askedWithinMs({ pausesWithToken: true, renewWithinMs: () => 1_800_000 }, 'x', inMinutes(60), now),
+    ).toBe(1_800_000)
+    expect(askedWithinMs({ renewWithinMs: () => 7 }, 'x', inMinutes(60), now)).toBe(7)
+  })
+
+  test('never twice within ten minutes, however short the token lives', () => {
+    for (const random of [0, 0.5, 0.999])
+      expect(
+        renewInSeconds(86_400, askedWithinMs({ pausesWithToken: true }, 'x', inMinutes(1), now), random),
+      ).toBeGreaterThanOrEqual(600)
   })
 })

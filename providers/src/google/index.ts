@@ -1,4 +1,5 @@
 /** Google Workspace: sign-in, Gmail by Pub/Sub push. Facts and their sources: README.md in this folder. */
+import { atPace } from '../http-answer.ts'
 import type { ProviderModule } from '../provider.ts'
 import { googleKeys, googleOAuth } from './oauth.ts'
 import { type GoogleSettings, googleVariables, readGoogleSettings } from './settings.ts'
@@ -19,7 +20,7 @@ export const google: ProviderModule<GoogleSettings> = {
       label: 'Google Workspace',
       oauth: googleOAuth(settings, host, keys),
       webhook: googleWebhook(settings, host, keys),
-      subscriptions: googleSubscriptions(settings, host),
+      subscriptions: googleSubscriptions(settings, atPace(host)),
       apis: [
         { name: 'gmail', baseUrl: `${settings.gmailUrl}/gmail/v1` },
         { name: 'gmail-upload', baseUrl: `${settings.gmailUrl}/upload/gmail/v1` },

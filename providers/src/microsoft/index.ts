@@ -1,4 +1,5 @@
 /** Microsoft 365: the identity platform and Graph. Facts and their sources: README.md in this folder. */
+import { atPace } from '../http-answer.ts'
 import type { ProviderModule } from '../provider.ts'
 import { microsoftOAuth } from './oauth.ts'
 import { type MicrosoftSettings, microsoftVariables, readMicrosoftSettings } from './settings.ts'
@@ -17,7 +18,7 @@ export const microsoft: ProviderModule<MicrosoftSettings> = {
     clientSecretExpiresAt: settings.clientSecretExpiresAt,
     oauth: microsoftOAuth(settings, host),
     webhook: microsoftWebhook(settings),
-    subscriptions: microsoftSubscriptions(settings, host),
+    subscriptions: microsoftSubscriptions(settings, atPace(host)),
     apis: [{ name: 'graph', baseUrl: settings.graphUrl }],
   }),
 }

@@ -18,6 +18,8 @@ export interface MicrosoftSettings {
   readonly webhookSecret: Secret | undefined
   /** What is watched where the permissions carry it. */
   readonly watch: readonly string[]
+  /** Renew before the access token that made it expires, so that pushes never wait [WH26]. */
+  readonly renewWithinToken: boolean
 }
 
 export const WATCHABLE = ['mail', 'calendar', 'drive'] as const
@@ -51,6 +53,12 @@ export const microsoftVariables: readonly SettingVariable[] = [
     meaning: 'What is watched where the permissions carry it: mail, calendar, drive; `none` watches nothing',
     fallback: WATCHABLE.join(','),
   },
+  {
+    name: 'MICROSOFT_RENEW_WITHIN_TOKEN',
+    meaning:
+      '`on` renews each subscription before the access token that made it expires (about every 45 minutes), so that pushes never wait for that',
+    fallback: 'off',
+  },
 ]
 
 const TENANT = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/
@@ -76,6 +84,8 @@ export function readMicrosoftSettings(
     graphUrl: read.baseUrl('MICROSOFT_GRAPH_URL', 'https://graph.microsoft.com'),
     webhookSecret: read.optionalSecret('MICROSOFT_WEBHOOK_SECRET', 32),
     watch: read.choices('MICROSOFT_WATCH', WATCHABLE),
+    renewWithinToken:
+      read.shaped('MICROSOFT_RENEW_WITHIN_TOKEN', 'off', /^(?:on|off)$/, 'on or off') === 'on',
   }
   return read.mistakes.length > 0 ? { kind: 'invalid', mistakes: read.mistakes } : { kind: 'on', settings }
 }

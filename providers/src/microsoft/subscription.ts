@@ -29,6 +29,7 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
   const endpoint = `${settings.graphUrl}/v1.0/subscriptions`
   return {
     endsWithGrant: false,
+    pausesWithToken: settings.renewWithinToken,
     sharedByAccount: () => false,
     wanted: (grantedScopes) => wantedOf(settings, grantedScopes),
     check: microsoftCheck(settings, host),

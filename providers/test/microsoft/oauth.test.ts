@@ -206,9 +206,9 @@ describe('Microsoft sign-in', () => {
     }
     if (reading.kind !== 'on') throw new Error(inspect(reading))
     expect(reading.settings.clientSecretExpiresAt?.toISOString()).toBe(expected)
-    expect(microsoft.open(reading.settings, { fetch, now: () => clock.now }).clientSecretExpiresAt).toEqual(
-      expected === undefined ? undefined : new Date(expected),
-    )
+    expect(
+      microsoft.open(reading.settings, { fetch, call: fetch, now: () => clock.now }).clientSecretExpiresAt,
+    ).toEqual(expected === undefined ? undefined : new Date(expected))
   })
 
   it('asks by form_post with the account picker, offline_access included', () => {

@@ -1,0 +1,19 @@
+/** Opens the providers that are switched on, each with the pace that all processes keep together at its API. */
+import type { Provider } from '@flovify/providers'
+import type { Config } from './config.ts'
+import type { Db } from './db/sql.ts'
+import { openCallPace } from './subscriptions/call-pace.ts'
+
+export async function composeProviders(
+  config: Config,
+  parts: { readonly db: Db; readonly now: () => Date; readonly monotonicMs: () => number },
+): Promise<ReadonlyMap<string, Provider>> {
+  const ids = config.providers.map(({ module }) => module.id)
+  const callOf = await openCallPace({ db: parts.db, fetch, monotonicMs: parts.monotonicMs }, ids)
+  return new Map(
+    config.providers.map(({ module, settings }) => [
+      module.id,
+      module.open(settings, { fetch, call: callOf(module.id), now: parts.now }),
+    ]),
+  )
+}
