@@ -40,6 +40,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: '1,000 connections through 30 simulated days with faults by a seed, about forty minutes',
     run: async (print) => (await import('./subscription-weeks.ts')).weeksAtSize(print),
   },
+  'subscription-scale': {
+    summary: '10,000 subscriptions made and renewed, the providers away for six hours, about twenty minutes',
+    run: async (print) => (await import('./subscription-scale.ts')).scaleAtSize(print),
+  },
   backlog: {
     summary:
       'a million deliveries waiting at 200 destinations, then a forgotten transaction, about six minutes',

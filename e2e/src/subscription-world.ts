@@ -31,15 +31,19 @@ export async function move(world: RefreshWorld, seconds: number): Promise<void> 
 const PATIENCE_MS = 180_000
 
 /** Until no row of subscriptions is due or held. What waits for a later moment waits. */
-export async function settled(world: RefreshWorld, subscriptions: number): Promise<void> {
+export async function settled(
+  world: RefreshWorld,
+  subscriptions: number,
+  patienceMs = PATIENCE_MS,
+): Promise<void> {
   const busy = (table: string) =>
     `(select count(*)::int from auth.${table} where due_at <= auth.clock() or lease_until > auth.clock())`
-  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(100)) {
+  for (const end = Date.now() + patienceMs; Date.now() < end; await sleep(100)) {
     const { rows } = await world.db.query<{ busy: number; rows: number }>(
       `select ${busy('subscription_renewals')} + ${busy('subscription_checks')} + ${busy('subscription_stops')} as busy,
               (select count(*)::int from auth.subscriptions) as rows`,
     )
     if (rows[0]?.busy === 0 && rows[0].rows >= subscriptions) return
   }
-  throw new Error(`not settled within ${PATIENCE_MS} ms`)
+  throw new Error(`not settled within ${patienceMs} ms`)
 }

@@ -5,6 +5,7 @@
 
 const longestList = 5_000
 const longestTokenLog = 100_000
+const longestCallLog = 200_000
 
 export interface Handshake {
   at: string
@@ -26,9 +27,12 @@ export interface Attempt {
   acknowledged: boolean
 }
 
-export interface TokenRequest {
+export interface Moment {
   /** Real milliseconds since 1970, whatever the simulated clock says: rates are counted with it. */
   atMs: number
+}
+
+export interface TokenRequest extends Moment {
   grant: string
   /** `null`: not answered, or not yet. */
   status: number | null
@@ -51,6 +55,8 @@ export interface Journal {
   tokenRequests: Record<string, number>
   tokenLog: TokenRequest[]
   apiRequests: ApiRequest[]
+  /** When requests with an access token arrived, answered or not: real milliseconds since 1970. */
+  calls: Moment[]
   authorizations: { approved: number; denied: number; deadEnds: number }
   revocations: number
   reauthorizeConflicts: number
@@ -67,6 +73,7 @@ export function createJournal(): Journal {
     tokenRequests: {},
     tokenLog: [],
     apiRequests: [],
+    calls: [],
     authorizations: { approved: 0, denied: 0, deadEnds: 0 },
     revocations: 0,
     reauthorizeConflicts: 0,
@@ -104,8 +111,12 @@ export function noteApiRequest(journal: Journal, request: ApiRequest): void {
   keep(journal.apiRequests, request)
 }
 
+export function noteCall(journal: Journal, atMs: number): void {
+  keep(journal.calls, { atMs }, longestCallLog)
+}
+
 /** The most requests within any second, by a sliding window. */
-export function peakPerSecond(requests: readonly TokenRequest[]): number {
+export function peakPerSecond(requests: readonly Moment[]): number {
   let from = 0
   let peak = 0
   for (const [index, request] of requests.entries()) {

@@ -3,7 +3,7 @@
  * and JSON read leniently, counted per route, and down when the switch says so. It knows no provider.
  */
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { type ApiRequest, countUp, type Journal } from './journal.ts'
+import { type ApiRequest, countUp, type Journal, noteCall } from './journal.ts'
 
 export interface ServerFaults {
   down: false | '503' | 'refuse'
@@ -28,6 +28,8 @@ export function createServer(parts: ServerParts): FastifyInstance {
       await reply.code(421).type('text/plain').send('Misdirected request\n')
       return
     }
+    if (parts.journal && request.headers.authorization?.startsWith('Bearer '))
+      noteCall(parts.journal, Date.now())
     if (parts.faults?.down === 'refuse') dropConnection(request, reply)
     if (parts.faults?.down === '503') {
       await reply.code(503).header('retry-after', '1').send({ error: 'temporarily_unavailable' })

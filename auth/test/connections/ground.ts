@@ -50,6 +50,7 @@ export interface HandMadeProvider extends Provider {
   endsWithGrant: boolean
   sharedByAccount: boolean
   isReplaced: boolean
+  pausesWithToken: boolean
   readonly checks: SubscriptionCheck[]
   checkWith: ProviderSubscriptions['check']
   discoverWith: ProviderSubscriptions['discover']
@@ -80,6 +81,7 @@ export function handMadeProvider(
     endsWithGrant: false,
     sharedByAccount: false,
     isReplaced: false,
+    pausesWithToken: false,
     checks: [],
     checkWith: async () => ({ kind: 'checked', changed: false, cursor: 'c' }),
     discoverWith: undefined,
@@ -138,6 +140,9 @@ export function handMadeProvider(
     subscriptions: {
       get endsWithGrant() {
         return provider.endsWithGrant
+      },
+      get pausesWithToken() {
+        return provider.pausesWithToken
       },
       wanted: (scopes) => (scopes.includes('mail.read') ? [{ kind: 'mail', resource: 'me/messages' }] : []),
       create(request) {
@@ -340,6 +345,7 @@ export async function openGround() {
       each.renewWith = fresh.renewWith
       each.stopWith = fresh.stopWith
       each.refreshWith = fresh.refreshWith
+      each.pausesWithToken = false
       each.revokeWith = undefined
       each.revoked.length = 0
       each.stopped.length = 0

@@ -19,12 +19,19 @@ describe('renewing subscriptions', () => {
   let kind: WorkKind<DueRow>
   let leases = 0
   let dead = false
+  const asked: number[] = []
   beforeAll(async () => {
     g = await openGround()
     kind = subscriptionRenewals({
       ...g.needs,
-      accessToken: async (id, seconds) =>
-        dead ? { kind: 'unusable', status: 'reauth_required' } : accessToken(g.needs, id, seconds),
+      accessToken: async (id, seconds) => {
+        asked.push(seconds)
+        if (dead) return { kind: 'unusable', status: 'reauth_required' }
+        const read = await accessToken(g.needs, id, seconds)
+        return read.kind === 'token'
+          ? { ...read, expiresAt: new Date((await now()).getTime() + 3_600_000) }
+          : read
+      },
       channelKeys: g.channelKeys,
       lookup: g.lookup,
       random: () => 0.5,
@@ -93,6 +100,16 @@ describe('renewing subscriptions', () => {
 
   test('a created one is due again at about half of its life', async () => {
     expect(await read()).toMatchObject({ state: 'active', due_in_days: 3.15, left_days: 7 })
+  })
+
+  test('WI-16 where pushes wait for the token, it is renewed within the hour, with a token that lives long enough', async () => {
+    expect(asked.at(-1)).toBe(60)
+    g.google.pausesWithToken = true
+    await goTo(3.2)
+    await work()
+    expect(asked.at(-1)).toBe(1_800)
+    // half an hour or more after the token was made, and before it ends
+    expect(await read()).toMatchObject({ state: 'active', due_in_days: 0.03, left_days: 7 })
   })
 
   test('it is renewed, keeps its id and its secret, and is due again', async () => {

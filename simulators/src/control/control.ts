@@ -63,6 +63,13 @@ export function createControl(parts: ControlParts): FastifyInstance {
     return reply.send({ peakPerSecond: peakPerSecond(requests), requests })
   })
 
+  server.get<{ Params: { provider: string } }>('/calls/:provider', async (request, reply) => {
+    const provider = providers.find((candidate) => candidate.name === request.params.provider)
+    if (provider === undefined) return reply.code(404).send({ error: 'no such provider' })
+    const { calls } = provider.journal
+    return reply.send({ peakPerSecond: peakPerSecond(calls), count: calls.length })
+  })
+
   server.post('/clock', async (request, reply) => {
     const { offsetMs, advanceMs } = jsonBody(request) ?? {}
     const next = typeof advanceMs === 'number' ? parts.clock.offsetMs() + advanceMs : offsetMs
