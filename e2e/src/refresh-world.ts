@@ -57,7 +57,8 @@ export interface RefreshWorldOptions {
 }
 
 export const ACCOUNTS = { google: 'gita@flow.test', microsoft: 'adele@contoso.test' } as const
-const SCOPES = {
+/** What the seeded connections are granted. */
+export const SCOPES = {
   google: ['openid', 'email', 'https://www.googleapis.com/auth/drive'],
   microsoft: ['openid', 'email', 'offline_access', 'Mail.Send', 'Mail.Read'],
 } as const
@@ -82,7 +83,9 @@ export async function openRefreshWorld(
   const simulators = await startChild({
     name: 'The simulators',
     main: 'simulators/src/main.ts',
-    environment: { SIMULATORS_CONFIG: simulatorsConfig({ control, google, microsoft }, controlToken) },
+    environment: {
+      SIMULATORS_CONFIG: simulatorsConfig({ control, google, microsoft }, at(ports[1]), controlToken),
+    },
     logFile: join(directory, 'simulators.log'),
     logs: 'errors',
     isReady: () => answersOk(`${at(control)}/state`, authorization),
@@ -253,13 +256,14 @@ async function insert(
 
 function simulatorsConfig(
   ports: { control: number; google: number; microsoft: number },
+  door: string,
   controlToken: string,
 ): string {
   const app = (name: ProviderName) => ({
     port: ports[name],
     clientId: `client-of-${name}`,
     clientSecret: `secret-of-${name}`,
-    redirectUris: [`http://127.0.0.1:8000/webhook/oauth/${name}/callback`],
+    redirectUris: [`${door}/webhook/oauth/${name}/callback`],
   })
   return JSON.stringify({
     controlPort: ports.control,

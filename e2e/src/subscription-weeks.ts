@@ -1,13 +1,15 @@
 /**
  * Weeks of simulated time for many connections of both providers, on a real process, with faults by a seed: subscriptions
- * that vanish without a word, pushes that are lost, calls that are refused and throttled, kill -9. What must hold: a living
+ * that vanish without a word, pushes that are lost, calls that are refused and throttled, kill -9, and a person of each
+ * provider who takes the access back and connects again. What must hold: a living
  * connection is never without a live subscription for longer than its check interval and the provider's delay, counted from
  * the first change that was not pushed; each vanished one leaves a gap and an event; none lives twice at its provider.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultResult, Print } from './faults.ts'
+import { connectPerson, type Person } from './reconnecting.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
-import { ACCOUNTS, openRefreshWorld, type ProviderName, type RefreshWorld } from './refresh-world.ts'
+import { ACCOUNTS, openRefreshWorld, type ProviderName, type RefreshWorld, SCOPES } from './refresh-world.ts'
 import { clockOf, liveAt, move, settled } from './subscription-world.ts'
 
 export interface SubscriptionWeeks {
@@ -61,7 +63,7 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
       SUBSCRIPTION_CHECK_MINUTES: String(CHECK_MINUTES),
     },
   })
-  const counts = { vanished: 0, lostPushes: 0, refused: 0, throttled: 0, kills: 0 }
+  const counts = { vanished: 0, lostPushes: 0, refused: 0, throttled: 0, kills: 0, withdrawn: 0 }
   const lost = new Map<string, Lost>()
   let longestMs = 0
   let late = 0
@@ -75,11 +77,14 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
     await world.db.query(
       `update auth.chores set due_at = auth.clock(), lease_until = null, lease_id = null where id = 'reconcile-subscriptions'`,
     )
-    const all = 2 * weeks.connections
+    const people: Person[] = []
+    for (const provider of PROVIDERS) people.push(await connectPerson(world, provider, SCOPES[provider]))
+    const all = 2 * weeks.connections + people.length
     await settled(world, all)
     await world.db.query(
       `update auth.subscription_checks set every_seconds = 600
-        where id in (select id from auth.subscriptions order by id limit ${WATCHED_CLOSELY})`,
+        where id in (select id from auth.subscriptions where connection_id <> all($1) order by id limit ${WATCHED_CLOSELY})`,
+      [people.map(({ connectionId }) => connectionId)],
     )
     print(`${all} connections are subscribed; seed ${weeks.seed}`)
 
@@ -89,7 +94,8 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
       // a process in local mode follows the moved clock within a second
       await sleep(1_100)
       const now = await clockOf(world)
-      const isRefusing = step < steps - 4 && (await inflict(world, random, lost, counts))
+      await personOf(world, people[step % people.length], random, step < steps - 8, counts)
+      const isRefusing = step < steps - 4 && (await inflict(world, people, random, lost, counts))
       const losePushes = random() < 0.01 && step < steps - 4
       for (const provider of PROVIDERS) {
         if (losePushes) await world.control('/faults', { provider, losePushes: true })
@@ -177,6 +183,7 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
 /** One step's faults. Each is rare; the choices come from the seed. @returns whether calls are refused */
 async function inflict(
   world: RefreshWorld,
+  people: readonly Person[],
   random: () => number,
   lost: Map<string, Lost>,
   counts: { vanished: number; refused: number; throttled: number; kills: number },
@@ -200,8 +207,8 @@ async function inflict(
   if (random() >= 0.3) return refusal < 0.2
   const { rows } = await world.db.query<{ id: string; provider: ProviderName; theirs: string }>(
     `select id, provider, provider_subscription_id as theirs from auth.subscriptions
-      where state = 'active' order by md5(id || $1) limit 2`,
-    [String(random())],
+      where state = 'active' and connection_id <> all($2) order by md5(id || $1) limit 2`,
+    [String(random()), people.map(({ connectionId }) => connectionId)],
   )
   for (const row of rows) {
     await world.control('/lose', {
@@ -213,6 +220,26 @@ async function inflict(
     lost.set(row.theirs, { subscription: row.id, changedAtMs: undefined, excusedMs: 0 })
   }
   return refusal < 0.2
+}
+
+/** Whose access is gone connects again; whose access is there takes it back now and then. */
+async function personOf(
+  world: RefreshWorld,
+  person: Person | undefined,
+  random: () => number,
+  mayWithdraw: boolean,
+  counts: { withdrawn: number },
+): Promise<void> {
+  if (person === undefined) return
+  const { rows } = await world.db.query<{ status: string }>(
+    'select status from auth.oauth_tokens where id = $1',
+    [person.connectionId],
+  )
+  if (rows[0]?.status !== 'active') await person.reconnect()
+  else if (random() < 0.15 && mayWithdraw) {
+    await person.withdraw()
+    counts.withdrawn += 1
+  }
 }
 
 /** Mulberry32: the same numbers for the same seed. */

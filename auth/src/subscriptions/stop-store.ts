@@ -60,6 +60,15 @@ export const insertStopsOf = (tx: Db, stopped: readonly { readonly id: string }[
     insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
     select * from over on conflict (connection_id, provider_subscription_id) do nothing`)
 
+/** Those that are about to be made anew, and may live on at the provider beside their new one. @param kinds with all that they found */
+export const insertStopsOfRenewedGrant = (tx: Db, connectionId: string, kinds: readonly string[]) =>
+  tx.rows(sql`
+    insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
+    select connection_id, provider, resource, provider_subscription_id, expires_at from auth.subscriptions
+     where connection_id = ${connectionId} and state = 'active' and provider_subscription_id is not null
+       and expires_at > auth.clock() and split_part(kind, ':', 1) = any(${[...kinds]}::text[])
+    on conflict (connection_id, provider_subscription_id) do nothing`)
+
 export interface StopRow extends LeftAtProvider {
   readonly connection_id: string
   readonly provider: string

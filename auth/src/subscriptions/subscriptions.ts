@@ -9,7 +9,7 @@ import type { Nudge } from '../work/work.ts'
 import { findOff } from './choice-store.ts'
 import { RENEWALS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
-import { hasSubscriptionsToStop, insertStopsOf } from './stop-store.ts'
+import { hasSubscriptionsToStop, insertStopsOf, insertStopsOfRenewedGrant } from './stop-store.ts'
 import {
   insertSubscription,
   makeDue,
@@ -83,6 +83,8 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       await insertStopsOf(tx, await stopUnwanted(tx, connection.id, kinds, off))
       const { fresh } = connection
       const recreate = fresh && side.endsWithGrant
+      // most have ended with the old grant; one that has not would send everything twice
+      if (recreate) await insertStopsOfRenewedGrant(tx, connection.id, kinds)
       for (const one of wanted) await want(tx, connection, one, { fresh, recreate })
       if (recreate) await wantDiscoveredAgain(tx, connection.id, kinds)
     },
