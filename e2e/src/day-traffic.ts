@@ -2,6 +2,7 @@
  * A day of notifications of both providers, by seed: who sends what and when, with repeats (soon and hours later), other
  * groupings of the same items, and an order that is not that of the changes. Pure; it sends nothing.
  */
+import { seeded } from './seeded.ts'
 
 export const DAY_MS = 24 * 3600 * 1000
 
@@ -28,7 +29,7 @@ export interface Day {
 }
 
 export function planDay({ seed, changes, accountsEach }: DayOptions): Day {
-  const random = randomOf(seed)
+  const random = seeded(seed)
   const upTo = (limit: number) => Math.floor(random() * limit)
   const owners = new Map<number, { provider: Sending['provider']; account: number }>()
   const sendings: Sending[] = []
@@ -49,15 +50,4 @@ export function planDay({ seed, changes, accountsEach }: DayOptions): Day {
     if (size > 1 && random() < 0.1) for (const one of group.toReversed()) send(upTo(600_000), [one])
   }
   return { sendings: sendings.sort((a, b) => a.at - b.at), owners }
-}
-
-/** Mulberry32: small, and the same everywhere. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

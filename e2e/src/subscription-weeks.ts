@@ -10,6 +10,7 @@ import type { FaultResult, Print } from './faults.ts'
 import { connectPerson, type Person } from './reconnecting.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
 import { ACCOUNTS, openRefreshWorld, type ProviderName, type RefreshWorld, SCOPES } from './refresh-world.ts'
+import { seeded } from './seeded.ts'
 import { clockOf, liveAt, move, settled } from './subscription-world.ts'
 
 export interface SubscriptionWeeks {
@@ -239,16 +240,5 @@ async function personOf(
   else if (random() < 0.15 && mayWithdraw) {
     await person.withdraw()
     counts.withdrawn += 1
-  }
-}
-
-/** Mulberry32: the same numbers for the same seed. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
   }
 }
