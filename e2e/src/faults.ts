@@ -37,7 +37,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     run: async (print) => (await import('./refresh-outage.ts')).outageAtSize(print),
   },
   subscriptions: {
-    summary: '1,000 connections through 30 simulated days with faults by a seed, about forty minutes',
+    summary: '1,000 connections through 30 simulated days with faults by a seed, about half an hour',
     run: async (print) => (await import('./subscription-weeks.ts')).weeksAtSize(print),
   },
   'subscription-scale': {

@@ -44,7 +44,13 @@ export async function subscriptionScale(scale: SubscriptionScale, print: Print):
   try {
     await world.start(0)
     // many connections of one account stand for many accounts
-    await world.control('/faults', { provider: 'microsoft', duplicateSubscriptions: true })
+    await world.control('/faults', {
+      provider: 'microsoft',
+      duplicateSubscriptions: true,
+      oneStandsForMany: true,
+    })
+    // the list of an account holds its own few; here each would hold all
+    await world.db.query(`alter table auth.subscription_checks alter column listed_at set default 'infinity'`)
     await world.db.query('update auth.call_pace set per_second = $1', [scale.perSecond])
     for (const provider of PROVIDERS)
       await world.seed({ provider, count: scale.connections, validSeconds: 3_600, due: false })

@@ -37,7 +37,7 @@ const PROVIDERS = ['microsoft', 'google'] as const
 export const weeksAtSize = (print: Print): Promise<FaultResult> =>
   onOwnDatabase((databaseUrl, directory) =>
     subscriptionWeeks(
-      { databaseUrl, directory, connections: 500, days: 30, stepHours: 3, seed: 20_261_124 },
+      { databaseUrl, directory, connections: 500, days: 30, stepHours: 6, seed: 20_261_124 },
       print,
     ),
   )

@@ -41,6 +41,7 @@ const readers: Record<keyof Faults, Reader> = {
   expiresIn: (value) => (value === null ? null : count(value)),
   refreshTokenExpiresIn: (value) => (value === null ? null : count(value)),
   duplicateSubscriptions: flag,
+  oneStandsForMany: flag,
   historyExpired: flag,
   historyIdAs: (value) => oneOf(value, ['number', 'string']),
 }

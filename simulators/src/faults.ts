@@ -100,6 +100,8 @@ export interface Faults {
   refreshTokenExpiresIn: number | null
   /** Graph: accept the same changeType and resource twice instead of 409. */
   duplicateSubscriptions: boolean
+  /** One mailbox may have any number of subscriptions: it stands for many in a test of many. */
+  oneStandsForMany: boolean
   /** What a client remembers is too old: `startHistoryId` (404), sync and delta tokens (410). */
   historyExpired: boolean
   /** Gmail: how `historyId` is spelled in a push; real ones are numbers, the page says string. */
@@ -142,6 +144,7 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     expiresIn: null,
     refreshTokenExpiresIn: null,
     duplicateSubscriptions: false,
+    oneStandsForMany: false,
     historyExpired: false,
     historyIdAs: 'number',
   }
