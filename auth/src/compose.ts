@@ -222,6 +222,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     }),
     endpoints: publicEndpoints([...providers.keys()]),
     proxies: config.trustedProxies,
+    webhookAddresses: config.webhookAddresses,
     overloaded: metrics.overloads,
     log,
   })

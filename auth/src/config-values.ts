@@ -2,8 +2,9 @@
  * Single values of the configuration, read and checked. Pure: text in, value out, mistakes as sentences that name the
  * variable and never repeat what it held.
  */
+import type { BlockList } from 'node:net'
 import { Secret } from '@flovify/providers'
-import { readProxies, type TrustedProxies } from './http/client-address.ts'
+import { ADDRESSES, readAddresses, readProxies, type TrustedProxies } from './http/client-address.ts'
 
 export type Mode = 'production' | 'local'
 export type RunRole = 'all' | 'door' | 'work'
@@ -53,6 +54,28 @@ export function readTrustedProxies(value: string | undefined, wrong: Wrong): Tru
   if ('trusted' in read) return read.trusted
   wrong(`TRUSTED_PROXIES ${read.wrong}`)
   return undefined
+}
+
+/** `MICROSOFT_WEBHOOK_ADDRESSES` and its like: without knowing who is in front of us, no address could be believed. */
+export function readWebhookAddresses(
+  providerIds: readonly string[],
+  text: (name: string) => string | undefined,
+  wrong: Wrong,
+): ReadonlyMap<string, BlockList> {
+  const lists = new Map<string, BlockList>()
+  for (const id of providerIds) {
+    const name = `${id.toUpperCase().replaceAll('-', '_')}_WEBHOOK_ADDRESSES`
+    const value = text(name)
+    if (value === undefined) continue
+    const list = readAddresses(value)
+    if (list === undefined) wrong(`${name} must be ${ADDRESSES}`)
+    else if (text('TRUSTED_PROXIES') === undefined)
+      wrong(
+        `${name} needs TRUSTED_PROXIES: the networks of your proxies, or none when clients connect directly`,
+      )
+    else lists.set(id, list)
+  }
+  return lists
 }
 
 export function readDatabaseUrl(name: string, value: string, wrong: Wrong): string {

@@ -3,6 +3,7 @@
  * each a sentence that names the variable and says what to do; none of them repeats a value. Providers bring their own
  * settings schema.
  */
+import type { BlockList } from 'node:net'
 import { catalogue, type Environment, type ProviderModule, Secret } from '@flovify/providers'
 import {
   checkProduction,
@@ -18,6 +19,7 @@ import {
   readPort,
   readRole,
   readTrustedProxies,
+  readWebhookAddresses,
 } from './config-values.ts'
 import { type EgressAllowance, parseEgressAllow } from './delivery/egress-allow.ts'
 import type { TrustedProxies } from './http/client-address.ts'
@@ -51,6 +53,8 @@ export interface Config {
   readonly subscriptionCheckMinutes: number
   /** What stands in front of the public door. */
   readonly trustedProxies: TrustedProxies
+  /** From where each provider may send, by its id; one without an entry is judged by its proofs alone. */
+  readonly webhookAddresses: ReadonlyMap<string, BlockList>
   readonly platformJwt: PlatformJwt | undefined
   readonly providers: readonly ConfiguredProvider[]
 }
@@ -140,6 +144,11 @@ export function readConfig(
     retention: readRetention(text, wrong),
     subscriptionCheckMinutes: readCheckMinutes(text('SUBSCRIPTION_CHECK_MINUTES'), wrong),
     trustedProxies: readTrustedProxies(text('TRUSTED_PROXIES'), wrong),
+    webhookAddresses: readWebhookAddresses(
+      providers.map(({ module }) => module.id),
+      text,
+      wrong,
+    ),
     platformJwt: readPlatformJwt(text, mode, wrong),
     providers,
   }

@@ -1,6 +1,6 @@
 /**
  * Whose request it is. Behind proxies that the operator named, the last address in `x-forwarded-for` that is none of them
- * (each proxy appends the one it saw); of anybody else that header is not believed. An IPv6 client is its /64. Pure.
+ * (each proxy appends the one it saw); of anybody else that header is not believed. Pure.
  */
 import { BlockList, isIP } from 'node:net'
 
@@ -11,17 +11,25 @@ export type TrustedProxies = BlockList | 'direct' | undefined
 export function readProxies(value: string | undefined): { trusted: TrustedProxies } | { wrong: string } {
   if (value === undefined) return { trusted: undefined }
   if (value === 'none') return { trusted: 'direct' }
-  const trusted = new BlockList()
+  const trusted = readAddresses(value)
+  return trusted === undefined ? { wrong: `must be none, or ${ADDRESSES}` } : { trusted }
+}
+
+/** How such a list is written, for messages. */
+export const ADDRESSES = 'addresses and networks (10.0.0.0/8) separated by commas'
+
+/** @returns undefined when one of them is no address */
+export function readAddresses(value: string): BlockList | undefined {
+  const list = new BlockList()
   for (const entry of value.split(',').map((part) => part.trim())) {
     const [address = '', bits, ...more] = entry.split('/')
     const version = isIP(address)
     const most = version === 6 ? 128 : 32
     const prefix = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN
-    if (version === 0 || more.length > 0 || !(prefix >= 0 && prefix <= most))
-      return { wrong: 'must be none, or addresses and networks (10.0.0.0/8) separated by commas' }
-    trusted.addSubnet(address, prefix, version === 6 ? 'ipv6' : 'ipv4')
+    if (version === 0 || more.length > 0 || !(prefix >= 0 && prefix <= most)) return undefined
+    list.addSubnet(address, prefix, version === 6 ? 'ipv6' : 'ipv4')
   }
-  return { trusted }
+  return list
 }
 
 /** @param forwarded every `x-forwarded-for` of the request, in order @returns undefined when nobody can be named */
@@ -32,23 +40,24 @@ export function clientAddress(
 ): string | undefined {
   if (trusted === undefined || remote === undefined) return undefined
   const peer = plain(remote)
-  if (trusted === 'direct' || !isWithin(trusted, peer)) return network(peer)
+  if (trusted === 'direct' || !isWithin(trusted, peer)) return peer
   const hops = forwarded.flatMap((value) => value.split(',')).map((hop) => plain(hop.trim()))
   for (const hop of hops.reverse()) {
     if (isIP(hop) === 0) return undefined
-    if (!isWithin(trusted, hop)) return network(hop)
+    if (!isWithin(trusted, hop)) return hop
   }
   // only our own proxies: a health check
   return undefined
 }
 
-const isWithin = (list: BlockList, address: string): boolean =>
+export const isWithin = (list: BlockList, address: string): boolean =>
   isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
 /** An IPv4 address that came by an IPv6 socket is an IPv4 address. */
 const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
 
-function network(address: string): string {
+/** Whom a limit counts as one: an IPv6 client is its /64. */
+export function networkOf(address: string): string {
   if (isIP(address) !== 6) return address
   const [head = '', tail] = address.toLowerCase().split('%')[0]?.split('::') ?? []
   const left = head === '' ? [] : head.split(':')

@@ -4,12 +4,13 @@
  * room, and writes the answer. It never parses a body and never reads a cookie.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { BlockList } from 'node:net'
 import type { Answer, Ingest } from '../ingest/receive.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import { openAddressGate } from './address-gate.ts'
 import { type BodyBudget, openBodyBudget, readBody } from './body.ts'
-import { clientAddress, type TrustedProxies } from './client-address.ts'
+import { clientAddress, isWithin, networkOf, type TrustedProxies } from './client-address.ts'
 
 /** The callback of the connections room, already translated from HTTP. */
 export type CallbackDoor = (request: {
@@ -31,6 +32,8 @@ export interface PublicDoors {
   readonly endpoints: readonly string[]
   /** Without them nothing is judged by address. */
   readonly proxies: TrustedProxies
+  /** From where each provider sends, where the operator has said so. */
+  readonly webhookAddresses: ReadonlyMap<string, BlockList>
   readonly overloaded: (reason: string) => void
   readonly log: Log
 }
@@ -71,7 +74,8 @@ export function buildPublicServer(doors: PublicDoors): Server {
     },
     (request, response) => {
       const address = addressOf(doors, request)
-      const isBarred = address !== undefined && gate.isBarred(address)
+      const sender = address === undefined ? undefined : networkOf(address)
+      const isBarred = sender !== undefined && gate.isBarred(sender)
       if (isBarred || inFlight >= IN_FLIGHT_LIMIT) {
         doors.overloaded(isBarred ? 'address' : 'in_flight')
         refuse(request, response, 503)
@@ -87,7 +91,7 @@ export function buildPublicServer(doors: PublicDoors): Server {
         .finally(() => {
           inFlight -= 1
           const { statusCode } = response
-          if (address !== undefined && statusCode >= 400 && statusCode < 500) gate.refused(address)
+          if (sender !== undefined && statusCode >= 400 && statusCode < 500) gate.refused(sender)
           // while draining: a connection that has got its answer would otherwise hold the end up until it is cut
           if (!server.listening) request.socket.end()
         })
@@ -111,6 +115,14 @@ function addressOf({ proxies }: PublicDoors, request: IncomingMessage): string |
   return proxies === undefined
     ? undefined
     : clientAddress(proxies, request.socket.remoteAddress, request.headersDistinct['x-forwarded-for'] ?? [])
+}
+
+/** Where the operator has said from where a provider sends: everybody else, and who cannot be named. */
+function isOutsider(doors: PublicDoors, request: IncomingMessage, provider: string): boolean {
+  const allowed = doors.webhookAddresses.get(provider)
+  if (allowed === undefined) return false
+  const address = addressOf(doors, request)
+  return address === undefined || !isWithin(allowed, address)
 }
 
 async function dispatch(
@@ -160,8 +172,15 @@ async function receive(
   const method = request.method ?? ''
   if (!limits.methods.includes(method)) return refuse(request, response, 405, limits.methods.join(', '))
   // a stranger's body is not worth a byte of memory
-  if (ref !== undefined && doors.ingest.isForged(provider, ref, Object.keys(request.headers)))
-    return refuse(request, response, 404)
+  const away = isOutsider(doors, request, provider)
+    ? 'bad_address'
+    : ref !== undefined && doors.ingest.isForged(provider, ref)
+      ? 'bad_ref'
+      : undefined
+  if (away !== undefined) {
+    doors.ingest.turnedAway(provider, away, Object.keys(request.headers))
+    return refuse(request, response, away === 'bad_address' ? 403 : 404)
+  }
   const read = await readBody(request, response, limits.bodyLimitBytes, budget)
   if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return

@@ -58,7 +58,9 @@ export interface Ingest {
   /** The body limit and methods of a provider; undefined for an unknown or switched-off one. */
   limits(providerId: string): { bodyLimitBytes: number; methods: readonly string[] } | undefined
   /** Whether a ref is not ours: known before the body is read. Counted. */
-  isForged(providerId: string, ref: string, headerNames: readonly string[]): boolean
+  isForged(providerId: string, ref: string): boolean
+  /** Counts a request that was refused before its body was read. */
+  turnedAway(providerId: string, reason: 'bad_ref' | 'bad_address', headerNames: readonly string[]): void
   receive(providerId: string, request: NotificationRequest): Promise<Answer>
   close(): Promise<void>
 }
@@ -97,11 +99,10 @@ export function openIngest(needs: IngestNeeds): Ingest {
         ? undefined
         : { bodyLimitBytes: webhook.bodyLimitBytes, methods: webhook.methods }
     },
-    isForged(providerId, ref, headerNames) {
-      if (needs.lookup(providerId).genuineRef(ref) !== undefined) return false
-      needs.metrics.signatureFailures(providerId, 'bad_ref')
-      needs.sampleRejection(providerId, 'bad_ref', headerNames, undefined)
-      return true
+    isForged: (providerId, ref) => needs.lookup(providerId).genuineRef(ref) === undefined,
+    turnedAway(providerId, reason, headerNames) {
+      needs.metrics.signatureFailures(providerId, reason)
+      needs.sampleRejection(providerId, reason, headerNames, undefined)
     },
     async receive(providerId, request) {
       const provider = needs.provider(providerId)

@@ -1,8 +1,10 @@
 /** Admission by address: whose request it is, what a flood costs its sender, and that nobody else pays. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Seeded, seedSubscription } from '../../../e2e/src/seed.ts'
+import { readWebhookAddresses } from '../../src/config-values.ts'
+import { sql } from '../../src/db/sql.ts'
 import { BURST, openAddressGate, PER_SECOND } from '../../src/http/address-gate.ts'
-import { clientAddress, readProxies } from '../../src/http/client-address.ts'
+import { clientAddress, networkOf, readProxies } from '../../src/http/client-address.ts'
 import { openWorld, type World } from '../world.ts'
 import { stored } from './people.ts'
 import { ask } from './wire.ts'
@@ -23,8 +25,7 @@ describe('whose request it is', () => {
     ['past the proxies', '10.0.0.0/8', '203.0.113.9', ['198.51.100.1'], '203.0.113.9'],
     ['an entry that is no address', '10.0.0.0/8', '10.0.0.1', ['198.51.100.1, x'], undefined],
     ['proxies alone', '10.0.0.0/8', '10.0.0.1', [], undefined],
-    ['IPv6: its network', 'fd00::/8', 'fd00::1', ['2001:DB8:0:1:2:3:4:5'], '2001:db8:0:1::/64'],
-    ['IPv6, shortened', 'none', '2001:db8::7', [], '2001:db8:0:0::/64'],
+    ['IPv6', 'fd00::/8', 'fd00::1', ['2001:DB8:0:1:2:3:4:5'], '2001:DB8:0:1:2:3:4:5'],
   ])('%s', (_name, trusted, remote, forwarded, expected) => {
     expect(clientAddress(proxies(trusted), remote, forwarded)).toBe(expected)
   })
@@ -35,6 +36,16 @@ describe('whose request it is', () => {
       expect(readProxies(value)).toEqual({ wrong: expect.stringContaining('10.0.0.0/8') })
     },
   )
+})
+
+describe('whom a limit counts as one', () => {
+  test.each([
+    ['203.0.113.9', '203.0.113.9'],
+    ['2001:DB8:0:1:2:3:4:5', '2001:db8:0:1::/64'],
+    ['2001:db8::7', '2001:db8:0:0::/64'],
+  ])('%s', (address, expected) => {
+    expect(networkOf(address)).toBe(expected)
+  })
 })
 
 describe('a gate', () => {
@@ -90,5 +101,81 @@ describe('WI-09 the public door', () => {
     for (let n = 0; n < 2 * BURST; n += 1)
       await post('/webhook/events/microsoft/forged', `198.51.100.7, 203.0.113.50`)
     expect((await post(seeded.path, '198.51.100.7', seeded.notification('mine'))).status).toBe(202)
+  })
+})
+
+describe('from where a provider may send', () => {
+  let world: World
+  let seeded: Seeded
+  beforeAll(async () => {
+    world = await openWorld({
+      environment: {
+        TRUSTED_PROXIES: '127.0.0.1',
+        MICROSOFT_WEBHOOK_ADDRESSES: '198.51.100.0/24, 2001:db8:0:1:8000::/65',
+      },
+    })
+    seeded = await seedSubscription(world.database.url, world.encryptionKey, 'listed@example.com')
+  })
+  afterAll(() => world.close())
+  const post = (from: string | undefined, body: string | Buffer, path = seeded.path) =>
+    ask(world.publicPort, {
+      method: 'POST',
+      path,
+      body,
+      headers: {
+        'content-type': 'application/json',
+        ...(from === undefined ? {} : { 'x-forwarded-for': from }),
+      },
+    })
+
+  test('WI-01 a genuine notification from elsewhere is refused, counted and not stored; from there it is stored', async () => {
+    for (const from of [
+      '203.0.113.9',
+      '2001:db8:0:1::1',
+      'no address',
+      undefined,
+      '198.51.100.7, 203.0.113.9',
+    ])
+      expect((await post(from, seeded.notification('elsewhere'))).status, String(from)).toBe(403)
+    expect((await stored(world.db)).events).toBe(0)
+    expect((await post('198.51.100.7', seeded.notification('v4'))).status).toBe(202)
+    expect((await post('2001:db8:0:1:8000::1', seeded.notification('v6'))).status).toBe(202)
+    expect((await stored(world.db)).events).toBe(2)
+    const samples = await world.db.rows<{ reason: string }>(sql`select distinct reason from auth.rejections`)
+    expect(samples.map(({ reason }) => reason)).toContain('bad_address')
+  })
+
+  test('another provider is judged by its proofs alone', async () => {
+    expect((await post('203.0.113.9', '{}', '/webhook/events/google')).status).not.toBe(403)
+  })
+})
+
+describe('OP-06 lists of addresses in the settings', () => {
+  const read = (more: Record<string, string>) => {
+    const wrongs: string[] = []
+    const lists = readWebhookAddresses(
+      ['microsoft', 'my-own'],
+      (name) => more[name],
+      (sentence) => void wrongs.push(sentence),
+    )
+    return { ids: [...lists.keys()], wrongs }
+  }
+
+  test('without a word about proxies a list is refused, because no address could be believed', () => {
+    expect(read({ MICROSOFT_WEBHOOK_ADDRESSES: '198.51.100.0/24' })).toEqual({
+      ids: [],
+      wrongs: [expect.stringContaining('needs TRUSTED_PROXIES')],
+    })
+  })
+
+  test('what is no address is refused, and named by its variable', () => {
+    expect(read({ MY_OWN_WEBHOOK_ADDRESSES: '198.51.100.0/24,somewhere', TRUSTED_PROXIES: 'none' })).toEqual({
+      ids: [],
+      wrongs: [expect.stringContaining('MY_OWN_WEBHOOK_ADDRESSES must be')],
+    })
+    expect(read({ MICROSOFT_WEBHOOK_ADDRESSES: '::/0', TRUSTED_PROXIES: 'none' })).toEqual({
+      ids: ['microsoft'],
+      wrongs: [],
+    })
   })
 })
