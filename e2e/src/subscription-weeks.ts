@@ -73,6 +73,7 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
     // many connections of one account stand for many accounts
     await world.control('/faults', { provider: 'microsoft', duplicateSubscriptions: true })
     await world.db.query('update auth.refresh_pace set per_second = 1000')
+    await world.db.query('update auth.call_pace set per_second = 1000')
     for (const provider of PROVIDERS)
       await world.seed({ provider, count: weeks.connections, validSeconds: 3_600, due: false })
     await world.db.query(
