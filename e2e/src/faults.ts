@@ -66,6 +66,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: '24 hours of both providers, repeated, regrouped and out of order, by seed, about three minutes',
     run: async (print) => (await import('./day.ts')).dayAtSize(print),
   },
+  flood: {
+    summary:
+      'forgeries as fast as they go from another address beside 50 genuine ones a second, about a minute',
+    run: async (print) => (await import('./flood.ts')).floodAtSize(print),
+  },
   'hanging-destination': {
     summary: 'one destination of 50 never answers for ten minutes, the others’ times, about fourteen minutes',
     run: async (print) => (await import('./hanging-destination.ts')).hangAtSize(print),

@@ -113,8 +113,8 @@ async function restart({ child }: AuthUnderFault, signal: Restarts['signal']): P
 
 const PATIENCE_MS = 60_000
 
-/** Open loop: each has its own time, whatever became of those before. */
-function startSender(processes: readonly AuthUnderFault[], seeded: Seeded, perSecond: number) {
+/** Genuine notifications, open loop: each has its own time, whatever became of those before, and is sent again until acknowledged. */
+export function startSender(processes: readonly AuthUnderFault[], seeded: Seeded, perSecond: number) {
   const sent = new Map<number, Answer[]>()
   const acknowledged = new Set<number>()
   const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 64 }))

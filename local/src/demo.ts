@@ -87,13 +87,15 @@ export async function play(stack: Stack, print: (text: string) => void): Promise
     print(timeline({ ...one, sentAt, event: delivered, receipt }))
   }
 
-  await wait('not every event of the demo was delivered', async () =>
-    (await person.events()).every(isDelivered) ? true : undefined,
-  )
+  // One list for both questions: another event may come between two askings, and it need not have been received.
+  const events = await wait('not every event of the demo was delivered', async () => {
+    const found = await person.events()
+    return found.every(isDelivered) ? found : undefined
+  })
   const receipts = stack.receiver.received()
   const refused = receipts.filter((receipt) => !receipt.verified)
   const ids = new Set(receipts.map(({ webhookId }) => webhookId))
-  const missing = (await person.events()).filter((event) => !ids.has(event.id))
+  const missing = events.filter((event) => !ids.has(event.id))
   if (refused.length > 0 || missing.length > 0)
     throw new StartError(
       'demo_incomplete',
