@@ -23,7 +23,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     run: async (print) => (await import('./delivery.ts')).benchDelivery(print),
   },
   ingest: {
-    summary: 'durable ingest against a bare Node.js server, three interleaved rounds, about a minute',
+    summary:
+      'durable ingest against a bare Node.js server and Fastify, with repeats, items and a million waiting, about three minutes',
     run: async (print) => (await import('./ingest.ts')).benchIngest(print),
   },
   tokens: {

@@ -1,175 +1,135 @@
 /**
- * `npm run bench -- ingest`: durable ingest against the bare ceiling, in one run, rounds interleaved. Ours is the real
- * service as its own process: judged, deduplicated, event and one delivery row stored and committed before the answer.
- * The service runs as `door`, so that sending does not share its core.
+ * `npm run bench -- ingest`: durable ingest against the bare ceiling and against what one would write first, in one run,
+ * rounds interleaved. Ours is the real service as its own process: judged, deduplicated, event and one delivery row stored
+ * and committed before the answer. It runs as `door`, so that sending does not share its core.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { startPostgres } from '@flovify/local/postgres'
-import pg from 'pg'
-import { newEncryptionKey, seedSubscription } from '../../e2e/src/seed.ts'
+import { costOf, costOfFamily } from '../../e2e/src/process-cost.ts'
+import { openSubjects, type Subject } from './ingest-subjects.ts'
 import { type LoadResult, runLoad } from './load.ts'
 
 const ROUNDS = 3
 const SECONDS = 5
+const WARM_SECONDS = 2
 const CONNECTIONS = 64
-const ROOT = new URL('../../', import.meta.url).pathname
+
+/** One subject in one round. CPU in microseconds a request; the generator’s is that of this process. */
+export interface Measured extends LoadResult {
+  readonly cpuUs: { readonly node: number; readonly postgres: number; readonly generator: number }
+  readonly memoryMb: number
+}
 
 export interface IngestResult {
   readonly machine: string
   readonly date: string
-  readonly rounds: readonly { readonly bare: LoadResult; readonly ours: LoadResult }[]
-  readonly ratio: number
-  readonly storedEvents: number
-  readonly acknowledged: number
+  readonly connections: number
+  readonly rounds: readonly Readonly<Record<string, Measured>>[]
+  /** Each subject's mean rate ÷ that of the bare server. */
+  readonly ratios: Readonly<Record<string, number>>
+  /** Ours with a million deliveries waiting ÷ ours. */
+  readonly backlogRatio: number
+  /** At half of our mean rate, evenly. */
+  readonly halfLoad: LoadResult
+  /** Equal, when nothing was refused: each was acknowledged. */
+  readonly events: { readonly issued: number; readonly stored: number }
+  readonly refused: number
 }
 
 export async function benchIngest(say: (line: string) => void): Promise<IngestResult> {
   const folder = await mkdtemp(join(tmpdir(), 'flovify-bench-'))
   const postgres = await startPostgres({ dataDir: join(folder, 'postgres') })
-  const children: ChildProcess[] = []
+  let stopSubjects = async () => {}
   try {
-    const key = newEncryptionKey()
-    const databaseUrl = postgres.url()
-    const auth = await startAuth(databaseUrl, key, children)
-    const seeded = await seedSubscription(databaseUrl, key)
-    await addRule(databaseUrl)
-    const bare = await startBare(children)
-    let n = 0
-    const ours = (seconds: number) =>
-      runLoad({
-        port: auth,
-        path: seeded.path,
+    const { all, issued, stored, stop } = await openSubjects(postgres.url(), folder, say)
+    stopSubjects = stop
+    let refused = 0
+    const drive = async (subject: Subject, seconds: number, perSecond?: number): Promise<LoadResult> => {
+      const result = await runLoad({
+        port: subject.port,
+        path: subject.path,
         connections: CONNECTIONS,
         seconds,
-        body: () => seeded.notification(n++),
-      })
-    const ceiling = (seconds: number) =>
-      runLoad({
-        port: bare,
-        path: '/',
-        connections: CONNECTIONS,
-        seconds,
+        ...(perSecond === undefined ? {} : { perSecond }),
         headers: { 'x-signature': '00'.repeat(32) },
-        body: () => seeded.notification(n++),
+        body: subject.body,
       })
+      refused += result.requests - (result.statuses['202'] ?? 0)
+      return result
+    }
+    const measure = async (subject: Subject): Promise<Measured> => {
+      const cost = async () => ({
+        node: await costOf(subject.pid),
+        postgres: await costOfFamily(postgres.pid),
+        generator: process.cpuUsage(),
+      })
+      const before = await cost()
+      const result = await drive(subject, SECONDS)
+      const after = await cost()
+      const each = (ms: number) => Number(((ms * 1_000) / result.requests).toFixed(1))
+      return {
+        ...result,
+        cpuUs: {
+          node: each((after.node?.cpuMs ?? 0) - (before.node?.cpuMs ?? 0)),
+          postgres: each((after.postgres?.cpuMs ?? 0) - (before.postgres?.cpuMs ?? 0)),
+          generator: each(
+            (after.generator.user +
+              after.generator.system -
+              before.generator.user -
+              before.generator.system) /
+              1_000,
+          ),
+        },
+        memoryMb: after.node?.residentMb ?? 0,
+      }
+    }
 
     say('warming up')
-    let acknowledged = accepted(await ours(2))
-    await ceiling(2)
-    const rounds: { bare: LoadResult; ours: LoadResult }[] = []
+    for (const subject of all) await drive(subject, WARM_SECONDS)
+    const rounds: Record<string, Measured>[] = []
     for (let round = 1; round <= ROUNDS; round += 1) {
-      const bareResult = await ceiling(SECONDS)
-      const oursResult = await ours(SECONDS)
-      acknowledged += accepted(oursResult)
-      rounds.push({ bare: bareResult, ours: oursResult })
-      say(line(`round ${round}  bare node:http, HMAC, no storage`, bareResult))
-      say(line(`round ${round}  ours, stored before the answer    `, oursResult))
+      const results: Record<string, Measured> = {}
+      for (const subject of all) {
+        const result = await measure(subject)
+        results[subject.name] = result
+        say(line(`round ${round}  ${subject.title}`, result))
+      }
+      rounds.push(results)
     }
-    const mean = (pick: (round: (typeof rounds)[number]) => number) =>
-      rounds.reduce((sum, round) => sum + pick(round), 0) / rounds.length
-    const ratio = mean((round) => round.ours.perSecond) / mean((round) => round.bare.perSecond)
-    const storedEvents = await countEvents(databaseUrl)
+    const mean = (name: string) =>
+      rounds.reduce((sum, round) => sum + (round[name]?.perSecond ?? 0), 0) / rounds.length
+    const ratio = (name: string, to: string) => Number((mean(name) / mean(to)).toFixed(3))
+    const ratios = Object.fromEntries(all.map(({ name }) => [name, ratio(name, 'bare')]))
+    for (const { name, title } of all) say(`${title} ÷ bare: ${ratios[name]?.toFixed(2)}`)
+    const backlogRatio = ratio('backlog', 'ours')
+    say(`ours with a million waiting ÷ ours: ${backlogRatio.toFixed(2)}`)
+    const ours = all.find(({ name }) => name === 'ours')
+    if (ours === undefined) throw new Error('ours is not among the subjects')
+    const halfLoad = await drive(ours, SECONDS, mean('ours') / 2)
     say(
-      `durable ingest ÷ bare ceiling: ${ratio.toFixed(2)}   acknowledged ${acknowledged}, stored ${storedEvents}`,
+      `ours at half of its rate: ${halfLoad.perSecond}/s  p50 ${halfLoad.p50Ms} ms  p99 ${halfLoad.p99Ms} ms`,
     )
+    const events = { issued: issued(), stored: await stored() }
+    say(`events sent ${events.issued}, stored ${events.stored}; requests refused ${refused}`)
     return {
-      machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, load generator on the same machine`,
+      machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, load generator (bench/src/load.ts) on the same machine`,
       date: new Date().toISOString(),
+      connections: CONNECTIONS,
       rounds,
-      ratio,
-      storedEvents,
-      acknowledged,
+      ratios,
+      backlogRatio,
+      halfLoad,
+      events,
+      refused,
     }
   } finally {
-    for (const child of children) child.kill('SIGTERM')
-    await Promise.all(
-      children.map((child) =>
-        child.exitCode === null ? new Promise((resolve) => child.once('exit', resolve)) : undefined,
-      ),
-    )
+    await stopSubjects()
     await postgres.stop()
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-const accepted = (result: LoadResult) => result.statuses['202'] ?? 0
-const line = (name: string, r: LoadResult) =>
-  `${name}  ${String(r.perSecond).padStart(6)}/s  p50 ${r.p50Ms} ms  p99 ${r.p99Ms} ms  ${JSON.stringify(r.statuses)}`
-
-async function startAuth(databaseUrl: string, key: string, children: ChildProcess[]): Promise<number> {
-  const child = spawn(process.execPath, [join(ROOT, 'auth/src/main.ts')], {
-    env: {
-      PATH: process.env.PATH ?? '',
-      DATABASE_URL: databaseUrl,
-      SERVICE_SECRET: 'bench-service-secret-0123456789abcdef',
-      ENCRYPTION_KEY: key,
-      AUTH_MODE: 'local',
-      AUTH_ROLE: 'door',
-      AUTH_PORT: '0',
-      AUTH_INTERNAL_PORT: '0',
-      WEBHOOK_BASE_URL: 'http://127.0.0.1:8000',
-      CONSOLE_BASE_URL: 'http://localhost:3000',
-      MICROSOFT_CLIENT_ID: 'bench',
-      MICROSOFT_CLIENT_SECRET: 'bench-client-secret',
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  children.push(child)
-  for await (const text of createInterface({ input: child.stdout })) {
-    const parsed: unknown = JSON.parse(text)
-    if (
-      typeof parsed === 'object' &&
-      parsed !== null &&
-      'public_port' in parsed &&
-      typeof parsed.public_port === 'number'
-    ) {
-      child.stdout.resume()
-      return parsed.public_port
-    }
-  }
-  throw new Error('auth ended before it was ready')
-}
-
-async function startBare(children: ChildProcess[]): Promise<number> {
-  const child = spawn(process.execPath, [join(ROOT, 'bench/src/bare-server.ts')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  children.push(child)
-  for await (const text of createInterface({ input: child.stdout }))
-    return (JSON.parse(text) as { port: number }).port
-  throw new Error('the bare server ended before it was ready')
-}
-
-/** One rule and one destination: each event gets one delivery row, which no worker takes. */
-async function addRule(databaseUrl: string): Promise<void> {
-  await withClient(databaseUrl, async (client) => {
-    await client.query(
-      "insert into auth.destinations (id, name, url, data_key, secret, paused) values ('dst_bench', 'bench', 'https://example.com', 'x', 'x', true)",
-    )
-    await client.query(
-      "insert into auth.rules (id, name, destination_id) values ('rul_bench', 'everything', 'dst_bench')",
-    )
-  })
-}
-
-const countEvents = (databaseUrl: string) =>
-  withClient(databaseUrl, async (client) =>
-    Number(
-      (await client.query('select count(*) n from auth.events e join auth.deliveries d on d.event_id = e.id'))
-        .rows[0]?.n,
-    ),
-  )
-
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  try {
-    return await work(client)
-  } finally {
-    await client.end()
-  }
-}
+const line = (name: string, r: Measured) =>
+  `${name.padEnd(52)} ${String(r.perSecond).padStart(6)}/s  p50 ${r.p50Ms} ms  p99 ${r.p99Ms} ms  CPU µs: Node ${r.cpuUs.node}, PostgreSQL ${r.cpuUs.postgres}, generator ${r.cpuUs.generator}  ${r.memoryMb} MB  ${JSON.stringify(r.statuses)}`

@@ -1,6 +1,6 @@
 /**
- * A closed-loop HTTP/1.1 load generator on plain sockets: a fixed number of connections, one request under way on each.
- * It parses just enough of an answer to know its status and length, so that it costs less than what it measures. It
+ * An HTTP/1.1 load generator on plain sockets, one request under way on each: as fast as the answers come, or at a given
+ * rate. It parses just enough of an answer to know its status and length, so that it costs less than what it measures. It
  * sends to loopback only, for a bounded time, and stops by itself.
  */
 import { connect, type Socket } from 'node:net'
@@ -11,6 +11,8 @@ export interface Load {
   readonly path: string | ((n: number) => string)
   readonly connections: number
   readonly seconds: number
+  /** So many requests a second, evenly; a request that has to wait for a connection is late, and counted from when it was due. */
+  readonly perSecond?: number
   readonly headers?: Readonly<Record<string, string>>
   /** @param n counts all requests of this run */
   body(n: number): Buffer
@@ -33,28 +35,30 @@ export async function runLoad(load: Load): Promise<LoadResult> {
   const extra = Object.entries(load.headers ?? {})
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('')
-
   const drive = (socket: Socket) =>
     new Promise<void>((resolve, reject) => {
       let pending = Buffer.alloc(0)
       let at = 0
       const send = () => {
-        if (performance.now() >= end) {
+        const now = performance.now()
+        if (now >= end) {
           socket.end()
           resolve()
           return
         }
+        const due = load.perSecond === undefined ? now : started + (sent * 1000) / load.perSecond
+        if (due > now) {
+          setTimeout(send, Math.min(due, end) - now)
+          return
+        }
+        at = due
         const body = load.body(sent)
         const path = typeof load.path === 'string' ? load.path : load.path(sent)
         sent += 1
-        at = performance.now()
+        // one piece: latin1 keeps the bytes of an ASCII body as they are
         socket.write(
-          Buffer.concat([
-            Buffer.from(
-              `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${load.port}\r\nContent-Type: application/json\r\n${extra}Content-Length: ${body.length}\r\n\r\n`,
-            ),
-            body,
-          ]),
+          `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1:${load.port}\r\nContent-Type: application/json\r\n${extra}Content-Length: ${body.length}\r\n\r\n${body.toString('latin1')}`,
+          'latin1',
         )
       }
       socket.on('data', (chunk) => {

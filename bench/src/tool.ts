@@ -8,6 +8,7 @@ const ROOT = new URL('../../', import.meta.url).pathname
 export interface Tool {
   /** What it said when it was ready. */
   readonly firstLine: string
+  readonly pid: number
   stop(): Promise<void>
 }
 
@@ -18,8 +19,10 @@ function launch(main: string, args: readonly string[]): ChildProcess {
 export async function startTool(main: string, args: readonly string[] = []): Promise<Tool> {
   const child = launch(main, args)
   const firstLine = await readLine(child, main)
+  if (child.pid === undefined) throw new Error(`${main} does not run`)
   return {
     firstLine,
+    pid: child.pid,
     async stop() {
       if (child.exitCode !== null) return
       const ended = new Promise((resolve) => child.once('exit', resolve))

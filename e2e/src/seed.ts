@@ -14,8 +14,8 @@ export interface Seeded {
   readonly ownerId: string
   /** `/webhook/events/microsoft/{ref}` */
   readonly path: string
-  /** A Graph change notification about one new message; `n` makes it unique. */
-  notification(n: number | string): Buffer
+  /** A Graph change notification about one new message for each `n`, which makes it unique. */
+  notification(...n: (number | string)[]): Buffer
 }
 
 /** @param encryptionKey as in ENCRYPTION_KEY (key `k0`) */
@@ -55,41 +55,37 @@ export async function seedSubscription(
       connectionId,
       ownerId,
       path: `/webhook/events/microsoft/${keys.mintRef(subscriptionId)}`,
-      notification: (n) => graphNotification({ graphId, tenant, secret, n }),
+      notification: (...n) => graphNotification({ graphId, tenant, secret }, n),
     }
   } finally {
     await client.end()
   }
 }
 
-/** About 900 bytes, as Graph sends them. Source: protocols, Graph change notification payload. */
-function graphNotification(of: {
-  graphId: string
-  tenant: string
-  secret: string
-  n: number | string
-}): Buffer {
-  const id = `AAMkADNkNAAAq${of.n}${'x'.repeat(80)}`
-  return Buffer.from(
-    JSON.stringify({
-      value: [
-        {
-          subscriptionId: of.graphId,
-          subscriptionExpirationDateTime: '2027-01-19T22:11:09.952Z',
-          clientState: of.secret,
-          changeType: 'created',
-          resource: `Users/8ee44408-0679-472c-bc2a-692812af3437@${of.tenant}/Messages/${id}`,
-          tenantId: of.tenant,
-          resourceData: {
-            '@odata.type': '#Microsoft.Graph.Message',
-            '@odata.id': `Users/8ee44408-0679-472c-bc2a-692812af3437@${of.tenant}/Messages/${id}`,
-            '@odata.etag': `W/"CQAAABYAAADk${of.n}"`,
-            id,
-          },
-        },
-      ],
-    }),
-  )
+/** About 900 bytes an item, as Graph sends them. Source: protocols, Graph change notification payload. */
+function graphNotification(
+  of: { graphId: string; tenant: string; secret: string },
+  changes: readonly (number | string)[],
+): Buffer {
+  const value = changes.map((n) => {
+    const id = `AAMkADNkNAAAq${n}${'x'.repeat(80)}`
+    const resource = `Users/8ee44408-0679-472c-bc2a-692812af3437@${of.tenant}/Messages/${id}`
+    return {
+      subscriptionId: of.graphId,
+      subscriptionExpirationDateTime: '2027-01-19T22:11:09.952Z',
+      clientState: of.secret,
+      changeType: 'created',
+      resource,
+      tenantId: of.tenant,
+      resourceData: {
+        '@odata.type': '#Microsoft.Graph.Message',
+        '@odata.id': resource,
+        '@odata.etag': `W/"CQAAABYAAADk${n}"`,
+        id,
+      },
+    }
+  })
+  return Buffer.from(JSON.stringify({ value }))
 }
 
 /** 32 random bytes in the form of ENCRYPTION_KEY. */

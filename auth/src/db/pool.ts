@@ -5,6 +5,7 @@
  */
 import pg from 'pg'
 import type { Log } from '../platform/log.ts'
+import { areColumns, columnQuery } from './column-query.ts'
 import type { Database, Db, Sql, Transaction } from './sql.ts'
 
 export interface PoolOptions {
@@ -38,13 +39,27 @@ export function openPool(options: PoolOptions): Pool {
     options.log.warn({ pool: options.name, error_code: codeOf(error) }, 'idle database connection lost'),
   )
   return {
-    ...reader((query) => pool.query(query)),
+    ...reader((query) => runOnPool(pool, query)),
     transaction: (work) => inTransaction(pool, work),
     close: () => pool.end(),
   }
 }
 
-type Run = (query: { text: string; values: unknown[]; name?: string }) => Promise<pg.QueryResult>
+interface Query {
+  readonly text: string
+  readonly values: unknown[]
+  readonly name?: string
+}
+
+type Run = (query: Query) => Promise<pg.QueryResult>
+
+function runOnPool(pool: pg.Pool, query: Query): Promise<pg.QueryResult> {
+  const { name, text, values } = query
+  // a pool answers anything with a promise, which its types do not know
+  return name !== undefined && areColumns(values)
+    ? (pool.query(columnQuery(name, text, values)) as unknown as Promise<pg.QueryResult>)
+    : pool.query(query)
+}
 
 function reader(run: Run): Db {
   return {
@@ -55,7 +70,7 @@ function reader(run: Run): Db {
   }
 }
 
-const asQuery = (query: Sql, name?: string) => ({
+const asQuery = (query: Sql, name?: string): Query => ({
   text: query.text,
   values: query.values as unknown[],
   ...(name === undefined ? {} : { name }),

@@ -84,7 +84,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
     sizeOf: (item) => item.body.length + 512,
     groupSize: 256,
     groupBytes: 4 * 1024 * 1024,
-    flushers: 2,
+    flushers: 4,
     bufferItems: 4_096,
     bufferBytes: 64 * 1024 * 1024,
     answerMs: ANSWER_MS,

@@ -97,8 +97,8 @@ export function openLedger(needs: LedgerNeeds): Ledger {
       }
       const recorded = await write(needs, db, notifications, events, (attempt) => attempt())
       return {
-        newEvents: recorded.events.length,
-        duplicates: events.length - recorded.events.length,
+        newEvents: recorded.events,
+        duplicates: events.length - recorded.events,
         deliveries: recorded.deliveries,
       }
     },
@@ -118,9 +118,10 @@ async function write(
   for (let tries = 0; tries < REVISION_TRIES; ) {
     const rules = needs.rules.current()
     const recording = {
+      recordedAt,
       notifications,
       events: rows.map(({ row }) => row),
-      deliveries: deliveryRows(rules, rows),
+      deliveries: deliveryRows(rules, rows, recordedAt),
     }
     try {
       const recorded = await guarded(() => insertRecording(db, rules.revision, recording))
@@ -160,7 +161,6 @@ function eventRows(
       event,
       row: {
         id,
-        recorded_at: recordedAt,
         notification_id: notificationId,
         connection_id: event.connectionId ?? null,
         owner_id: event.ownerId ?? null,
@@ -182,6 +182,7 @@ function eventRows(
 function deliveryRows(
   rules: MatchedRules,
   rows: readonly { event: NewEvent; row: EventRow }[],
+  recordedAt: Date,
 ): DeliveryRow[] {
   const deliveries: DeliveryRow[] = []
   for (const { event, row } of rows) {
@@ -193,9 +194,8 @@ function deliveryRows(
     })
     for (const { ruleId, destinationId } of matches) {
       deliveries.push({
-        id: newTimedId('dlv', row.recorded_at),
+        id: newTimedId('dlv', recordedAt),
         event_id: row.id,
-        recorded_at: row.recorded_at,
         destination_id: destinationId,
         rule_id: ruleId,
       })

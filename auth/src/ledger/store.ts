@@ -20,7 +20,6 @@ export interface NotificationRow {
 
 export interface EventRow {
   readonly id: string
-  readonly recorded_at: Date
   readonly notification_id: string | null
   readonly connection_id: string | null
   readonly owner_id: string | null
@@ -39,12 +38,12 @@ export interface EventRow {
 export interface DeliveryRow {
   readonly id: string
   readonly event_id: string
-  readonly recorded_at: Date
   readonly destination_id: string
   readonly rule_id: string
 }
 
 export interface Recording {
+  readonly recordedAt: Date
   readonly notifications: readonly NotificationRow[]
   readonly events: readonly EventRow[]
   readonly deliveries: readonly DeliveryRow[]
@@ -53,8 +52,8 @@ export interface Recording {
 export interface Recorded {
   /** The revision now; if it is not the one given, nothing was inserted. */
   readonly revision: string
-  /** Ids of the events that were new. */
-  readonly events: readonly string[]
+  /** How many events were new. */
+  readonly events: number
   readonly deliveries: number
 }
 
@@ -62,56 +61,63 @@ const column = <R, K extends keyof R>(rows: readonly R[], key: K): R[K][] => row
 
 export async function insertRecording(db: Db, revision: string, r: Recording): Promise<Recorded> {
   const { notifications: n, events: e, deliveries: d } = r
-  const row = await db.one<{ revision: string; events: string[] | null; deliveries: string }>(
+  const eventIds = textArray(column(e, 'id'))
+  const identities = byteaArray(column(e, 'identity'))
+  const recordedAt = r.recordedAt.toISOString()
+  const row = await db.one<{ revision: string; events: string; deliveries: string }>(
     sql`
-    with now as (
-      select revision from auth.rule_revision
+    with now as materialized (
+      select revision, revision = ${revision}::bigint as is_matched, auth.clock() as at from auth.rule_revision
     ), told as (
       insert into auth.notifications (id, received_at, provider, ref, headers, body, body_sha256)
-      select t.* from unnest(
+      select * from unnest(
         ${textArray(column(n, 'id'))}::text[], ${timestampArray(column(n, 'received_at'))}::timestamptz[], ${textArray(column(n, 'provider'))}::text[], ${textArray(column(n, 'ref'))}::text[],
-        ${byteaArray(column(n, 'headers'))}::bytea[], ${byteaArray(column(n, 'body'))}::bytea[], ${byteaArray(column(n, 'body_sha256'))}::bytea[]) t, now
-       where now.revision = ${revision}::bigint
-    ), given as materialized (
-      select t.* from unnest(
-        ${textArray(column(e, 'id'))}::text[], ${timestampArray(column(e, 'recorded_at'))}::timestamptz[], ${textArray(column(e, 'notification_id'))}::text[], ${textArray(column(e, 'connection_id'))}::text[],
-        ${textArray(column(e, 'owner_id'))}::text[], ${textArray(column(e, 'provider'))}::text[], ${textArray(column(e, 'type'))}::text[], ${textArray(column(e, 'origin_type'))}::text[],
-        ${textArray(column(e, 'source'))}::text[], ${textArray(column(e, 'subject'))}::text[], ${timestampArray(column(e, 'time'))}::timestamptz[], ${byteaArray(column(e, 'data'))}::bytea[],
-        ${textArray(column(e, 'scope'))}::text[], ${byteaArray(column(e, 'identity'))}::bytea[])
-        as t (id, recorded_at, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data, scope, identity), now
-       where now.revision = ${revision}::bigint
+        ${byteaArray(column(n, 'headers'))}::bytea[], ${byteaArray(column(n, 'body'))}::bytea[], ${byteaArray(column(n, 'body_sha256'))}::bytea[])
+       where (select is_matched from now)
     ), keyed as (
       insert into auth.event_keys (scope, identity, event_id, recorded_at)
-      select scope, identity, id, recorded_at from given where identity is not null order by scope, identity
+      select scope, identity, id, ${recordedAt}::timestamptz
+        from unnest(${eventIds}::text[], ${textArray(column(e, 'scope'))}::text[], ${identities}::bytea[]) as t (id, scope, identity)
+       where identity is not null and (select is_matched from now)
+       order by scope, identity
       on conflict do nothing
       returning event_id
     ), fresh as materialized (
-      select * from given where identity is null or id in (select event_id from keyed)
+      select event_id as id from keyed
+      union all
+      select id from unnest(${eventIds}::text[], ${identities}::bytea[]) as t (id, identity)
+       where identity is null and (select is_matched from now)
     ), stored as (
       insert into auth.events (id, recorded_at, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data)
-      select f.id, f.recorded_at, f.notification_id, f.connection_id, coalesce(f.owner_id, c.owner_id), f.provider, f.type, f.origin_type, f.source, f.subject, f.time, f.data
-        from fresh f left join auth.oauth_tokens c on c.id = f.connection_id
-      returning id
+      select t.id, ${recordedAt}::timestamptz, t.notification_id, t.connection_id,
+             coalesce(t.owner_id, (select c.owner_id from auth.oauth_tokens c where c.id = t.connection_id)),
+             t.provider, t.type, t.origin_type, t.source, t.subject, t.time, t.data
+        from unnest(
+          ${eventIds}::text[], ${textArray(column(e, 'notification_id'))}::text[], ${textArray(column(e, 'connection_id'))}::text[],
+          ${textArray(column(e, 'owner_id'))}::text[], ${textArray(column(e, 'provider'))}::text[], ${textArray(column(e, 'type'))}::text[], ${textArray(column(e, 'origin_type'))}::text[],
+          ${textArray(column(e, 'source'))}::text[], ${textArray(column(e, 'subject'))}::text[], ${timestampArray(column(e, 'time'))}::timestamptz[], ${byteaArray(column(e, 'data'))}::bytea[])
+          as t (id, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data)
+       where t.id in (select id from fresh)
     ), held as materialized (
       select id from auth.destinations
        where id = any(${textArray([...new Set(column(d, 'destination_id'))])}::text[]) and deleted_at is null
        order by id for key share
     ), sent as (
       insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, due_at, created_at)
-      select t.id, t.event_id, t.recorded_at, t.destination_id, t.rule_id, c.at, c.at
-        from unnest(
-          ${textArray(column(d, 'id'))}::text[], ${textArray(column(d, 'event_id'))}::text[], ${timestampArray(column(d, 'recorded_at'))}::timestamptz[],
+      select t.id, t.event_id, ${recordedAt}::timestamptz, t.destination_id, t.rule_id, now.at, now.at
+        from now, unnest(
+          ${textArray(column(d, 'id'))}::text[], ${textArray(column(d, 'event_id'))}::text[],
           ${textArray(column(d, 'destination_id'))}::text[], ${textArray(column(d, 'rule_id'))}::text[])
-          as t (id, event_id, recorded_at, destination_id, rule_id), (select auth.clock() as at offset 0) c
+          as t (id, event_id, destination_id, rule_id)
        where t.event_id in (select id from fresh) and t.destination_id in (select id from held)
       returning 1
     )
-    select (select revision from now) as revision, (select array_agg(id) from stored) as events, (select count(*) from sent) as deliveries`,
+    select revision, (select count(*) from fresh) as events, (select count(*) from sent) as deliveries from now`,
     'record',
   )
   if (row === undefined)
     throw Object.assign(new Error('the rule revision is missing'), { code: 'no_rule_revision', safe: true })
-  return { revision: row.revision, events: row.events ?? [], deliveries: Number(row.deliveries) }
+  return { revision: row.revision, events: Number(row.events), deliveries: Number(row.deliveries) }
 }
 
 /** Makes the day partitions that a clock jump or a late chore left missing. */

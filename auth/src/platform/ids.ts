@@ -41,6 +41,8 @@ export function newId<P extends IdPrefix>(prefix: P): Id<P> {
 /** Like the alphabet, in the order of ASCII: what is later sorts later. */
 const ORDERED = '234567abcdefghijklmnopqrstuvwxyz'
 const TIME_LENGTH = 10
+const TAIL_LENGTH = BODY_LENGTH - TIME_LENGTH
+const TAIL_BYTES = 10
 
 /**
  * A new id that begins with its time: rows that are made together lie together in their index, which for a table that
@@ -48,17 +50,23 @@ const TIME_LENGTH = 10
  * milliseconds. Source of the idea: RFC 9562 §5.7 (UUIDv7).
  */
 export function newTimedId<P extends IdPrefix>(prefix: P, at: Date): Id<P> {
-  let time = ''
-  let rest = at.getTime()
-  for (let i = 0; i < TIME_LENGTH; i += 1) {
-    time = (ORDERED[rest % 32] ?? '') + time
-    rest = Math.floor(rest / 32)
+  return `${prefix}_${orderedTime(at.getTime())}${base32(random(TAIL_BYTES), TAIL_LENGTH)}`
+}
+
+// A group of many rows has one time.
+let latest = { ms: Number.NaN, text: '' }
+
+function orderedTime(ms: number): string {
+  if (latest.ms !== ms) {
+    let text = ''
+    let rest = ms
+    for (let i = 0; i < TIME_LENGTH; i += 1) {
+      text = (ORDERED[rest % 32] ?? '') + text
+      rest = Math.floor(rest / 32)
+    }
+    latest = { ms, text }
   }
-  const tail = idFrom(prefix, random(11)).slice(
-    prefix.length + 1,
-    prefix.length + 1 + BODY_LENGTH - TIME_LENGTH,
-  )
-  return `${prefix}_${time}${tail}`
+  return latest.text
 }
 
 // Random bytes are drawn by the thousand: one system call a request would be seen in the ingest profile.
@@ -77,18 +85,23 @@ function random(length: number): Buffer {
 
 /** The same id for the same hash, for ever. @param hash at least 17 bytes */
 export function idFrom<P extends IdPrefix>(prefix: P, hash: Buffer): Id<P> {
+  return `${prefix}_${base32(hash, BODY_LENGTH)}`
+}
+
+/** The first characters of `bytes` in base32; bytes that are missing count as zero. */
+function base32(bytes: Buffer, length: number): string {
   let text = ''
   let bits = 0
   let value = 0
-  for (let i = 0; text.length < BODY_LENGTH; i += 1) {
-    value = ((value << 8) | (hash[i] ?? 0)) & 0xffff
+  for (let i = 0; text.length < length; i += 1) {
+    value = ((value << 8) | (bytes[i] ?? 0)) & 0xffff
     bits += 8
-    while (bits >= 5 && text.length < BODY_LENGTH) {
+    while (bits >= 5 && text.length < length) {
       bits -= 5
       text += ALPHABET[(value >>> bits) & 31]
     }
   }
-  return `${prefix}_${text}`
+  return text
 }
 
 /** @returns whether `text` has the shape of an id with this prefix; says nothing about whether it exists. */

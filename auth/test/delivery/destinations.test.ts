@@ -130,9 +130,9 @@ describe('a destination', () => {
 
   test('when deleted waits for ingest that is storing deliveries for it, and cancels those too', async () => {
     const made = await create()
+    const recordedAt = new Date()
     const event = {
       id: newId('evt'),
-      recorded_at: new Date(),
       notification_id: null,
       connection_id: null,
       owner_id: null,
@@ -150,13 +150,13 @@ describe('a destination', () => {
     let removing: Promise<boolean> | undefined
     await t.db.transaction(async (ingest) => {
       const recorded = await insertRecording(ingest, revision?.revision ?? '', {
+        recordedAt,
         notifications: [],
         events: [event],
         deliveries: [
           {
             id: newId('dlv'),
             event_id: event.id,
-            recorded_at: event.recorded_at,
             destination_id: made.id,
             rule_id: 'rul_test',
           },

@@ -132,23 +132,26 @@ describe('group commit', () => {
     const hang = new Promise<void>((resolve) => {
       release = resolve
     })
+    const begun = Promise.withResolvers<void>()
     let first = true
     const group = commit(
       async (items) => {
         if (first) {
           first = false
+          begun.resolve()
           await hang
         }
         stored.push(...items)
       },
       { flushers: 1, answerMs: 40 },
     )
-    const answers = Promise.all(
-      ['a', 'b', 'c'].map(
-        (item, i) => new Promise<string>((resolve) => setTimeout(() => resolve(group.add(item)), i * 5)),
-      ),
-    )
-    expect(await answers).toEqual(['unavailable', 'unavailable', 'unavailable'])
+    const underWay = group.add('a')
+    await begun.promise
+    expect(await Promise.all([underWay, group.add('b'), group.add('c')])).toEqual([
+      'unavailable',
+      'unavailable',
+      'unavailable',
+    ])
     release()
     expect(await group.add('d', 1000)).toBe('stored')
     // `a` was under way already: at least once is allowed, and its sender was told to repeat

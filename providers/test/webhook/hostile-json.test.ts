@@ -92,6 +92,12 @@ describe('hostile JSON', () => {
     ['keys in escapes', numbered(49_999, (index) => `"\\u0061${index}":1`)],
     ['two hundred thousand keys', numbered(100_000, (index) => `"${index}":0`)],
   ]
+  it('WI-10 reads a thousand keys in escapes, not one more', () => {
+    const keys = (count: number) =>
+      Buffer.from(`{${Array.from({ length: count }, (_, index) => `"\\u0061${index}":1`).join(',')}}`)
+    expect(readHostileJson(keys(1_000)).kind).toBe('json')
+    expect(readHostileJson(keys(1_001))).toEqual({ kind: 'bad', reason: 'too_many_keys' })
+  })
   it.each(bombs)('WI-10 reads 1 MiB of %s in under 100 ms of CPU', (_name, bytes) => {
     const costs = Array.from({ length: 3 }, () => {
       const start = process.cpuUsage()
