@@ -52,6 +52,8 @@ export interface Answer {
   readonly body?: string
   readonly contentType?: 'text/plain' | 'application/json'
   readonly retryAfterSeconds?: number
+  /** What its sender pays for; absent: decided by the status. */
+  readonly forged?: number
 }
 
 export interface Ingest {
@@ -121,9 +123,9 @@ export function openIngest(needs: IngestNeeds): Ingest {
           needs.metrics.handshakes(providerId)
           return { status: 200, body: verdict.body, contentType: 'text/plain' }
         case 'rejected':
-          reject(verdict.reason)
+          for (const reason of [verdict.reason, ...(verdict.others ?? [])]) reject(reason)
           if (verdict.orphan !== undefined) needs.adoptOrphan(verdict.orphan)
-          return { status: verdict.status }
+          return { status: verdict.status, forged: verdict.forged ?? 1 }
         case 'unavailable':
           needs.metrics.overloads(verdict.reason)
           return RETRY_LATER
@@ -133,6 +135,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
           for (const reason of verdict.rejected) reject(reason)
           const answer: Answer = {
             status: verdict.status,
+            forged: verdict.forged ?? 0,
             ...(verdict.answer === undefined
               ? {}
               : { body: verdict.answer, contentType: 'application/json' as const }),

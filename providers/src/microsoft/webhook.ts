@@ -117,26 +117,36 @@ async function judgeNotification(
   const facts: Fact[] = []
   const reasons: string[] = []
   for (const item of items) {
-    const outcome = await judgeItem(item, ownerOf, refSubscriptionId)
+    const outcome = await judgeItem(item, ownerOf, lookup, refSubscriptionId)
     if (typeof outcome === 'string') reasons.push(outcome)
     else facts.push(outcome)
   }
+  // what carries a secret of ours may be late or strange, but nobody else can have made it
+  const forged = reasons.filter((reason) => FORGERIES.has(reason)).length
+  if (facts.length > 0) return { kind: 'verified', status: 202, facts, rejected: reasons, forged }
   // 202 also when nothing was genuine: Graph would repeat it for hours, and an enemy learns nothing [RD26].
-  if (facts.length === 0) return rejected(202, reasons[0] ?? 'no_items')
-  return { kind: 'verified', status: 202, facts, rejected: reasons }
+  const [reason, ...others] = reasons
+  return reason === undefined
+    ? rejected(202, 'no_items')
+    : { kind: 'rejected', status: 202, reason, others, forged }
 }
+
+const FORGERIES: ReadonlySet<string> = new Set(['bad_item', 'bad_client_state'])
 
 /** @returns the fact, or the reason why the item is not genuine or not understood. */
 async function judgeItem(
   item: Json,
   ownerOf: (clientState: string) => Promise<KnownSubscription | undefined>,
+  lookup: Lookup,
   refSubscriptionId: string,
 ): Promise<Fact | string> {
   if (!isObject(item)) return 'bad_item'
   const clientState = textMember(item, 'clientState')
   if (clientState === undefined || clientState.length > 255) return 'bad_client_state'
   const owner = await ownerOf(clientState)
-  if (owner === undefined) return 'bad_client_state'
+  // over here, and still sent by Graph until it is stopped there
+  if (owner === undefined)
+    return lookup.genuineChannelSecret(clientState) ? 'unknown_subscription' : 'bad_client_state'
   const subscriptionId = textMember(item, 'subscriptionId') ?? ''
   const known = owner.providerSubscriptionId
   // Before the answer to our create call is stored, the URL itself says which subscription this is.
