@@ -5,13 +5,14 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { BlockList } from 'node:net'
-import type { Answer, Ingest } from '../ingest/receive.ts'
+import type { Ingest } from '../ingest/receive.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import { openAddressGate } from './address-gate.ts'
 import { type BodyBudget, openBodyBudget, readBody } from './body.ts'
 import { clientAddress, isWithin, networkOf, type TrustedProxies } from './client-address.ts'
 import { openPlaces, type Place } from './places.ts'
+import { end, refuse } from './public-answer.ts'
 
 /** The callback of the connections room, already translated from HTTP. */
 export type CallbackDoor = (request: {
@@ -43,17 +44,6 @@ const CALLBACK_BODY_BYTES = 8 * 1024
 const URL_LIMIT = 32 * 1024
 /** All bodies that are being read or judged, together. */
 const HELD_BYTES = 64 * 1024 * 1024
-const DISCARD_BYTES = 8 * 1024 * 1024
-const DISCARD_MS = 2_000
-
-const SAFE_HEADERS = {
-  'x-content-type-options': 'nosniff',
-  'content-security-policy': "default-src 'none'; sandbox",
-  'cache-control': 'no-store',
-  'referrer-policy': 'no-referrer',
-} as const
-
-const EMPTY_ANSWER = [...Object.entries(SAFE_HEADERS).flat(), 'content-length', '0']
 
 /** Paths of the public listener; the table of it is also in `routes.ts`. */
 const CALLBACK = /^\/webhook\/oauth\/([a-z0-9-]{1,32})\/callback$/
@@ -228,41 +218,4 @@ async function callBack(
   })
   response.writeHead(answer.status, { ...answer.headers, 'content-length': Buffer.byteLength(answer.body) })
   response.end(answer.body)
-}
-
-/** What is left of the body is thrown away, up to a bound in bytes and time, so that the sender can read the answer. */
-function refuse(request: IncomingMessage, response: ServerResponse, status: number, allow?: string): void {
-  response.writeHead(status, {
-    ...SAFE_HEADERS,
-    'content-length': 0,
-    ...(allow === undefined ? {} : { allow }),
-    ...(status === 503 ? { 'retry-after': '5' } : {}),
-  })
-  response.end()
-  if (request.complete) return
-  let discarded = 0
-  const cut = setTimeout(() => request.destroy(), DISCARD_MS)
-  request.on('data', (chunk: Buffer) => {
-    discarded += chunk.length
-    if (discarded > DISCARD_BYTES) request.destroy()
-  })
-  request.on('close', () => clearTimeout(cut))
-  request.resume()
-}
-
-function end(response: ServerResponse, answer: Answer): void {
-  const body = answer.body ?? ''
-  if (body === '' && answer.retryAfterSeconds === undefined) {
-    // the answer to nearly every notification
-    response.writeHead(answer.status, EMPTY_ANSWER)
-    response.end()
-    return
-  }
-  response.writeHead(answer.status, {
-    ...SAFE_HEADERS,
-    'content-length': Buffer.byteLength(body),
-    ...(body === '' ? {} : { 'content-type': `${answer.contentType ?? 'text/plain'}; charset=utf-8` }),
-    ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
-  })
-  response.end(body)
 }

@@ -17,6 +17,7 @@ import type {
 import { queryValues, singleHeader } from '../webhook/headers.ts'
 import { isHmacSha256, sha256Hex } from '../webhook/hmac.ts'
 import { isArray, isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
+import { verdictOfItems } from '../webhook/items.ts'
 import { watchedResource } from './resources.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
@@ -91,9 +92,8 @@ function judgeHandshake(request: NotificationRequest, lookup: Lookup, tokens: re
   // A form on somebody's page that posts to us would show the answer as a page.
   if (request.headers['sec-fetch-mode']?.includes('navigate')) return rejected(400, 'navigation')
   const [token, ...others] = tokens
-  if (token === undefined || others.length > 0 || !VALIDATION_TOKEN.test(token)) {
+  if (token === undefined || others.length > 0 || !VALIDATION_TOKEN.test(token))
     return rejected(400, 'bad_validation_token')
-  }
   return { kind: 'handshake', body: token }
 }
 
@@ -121,17 +121,9 @@ async function judgeNotification(
     if (typeof outcome === 'string') reasons.push(outcome)
     else facts.push(outcome)
   }
-  // what carries a secret of ours may be late or strange, but nobody else can have made it
-  const forged = reasons.filter((reason) => FORGERIES.has(reason)).length
-  if (facts.length > 0) return { kind: 'verified', status: 202, facts, rejected: reasons, forged }
   // 202 also when nothing was genuine: Graph would repeat it for hours, and an enemy learns nothing [RD26].
-  const [reason, ...others] = reasons
-  return reason === undefined
-    ? rejected(202, 'no_items')
-    : { kind: 'rejected', status: 202, reason, others, forged }
+  return verdictOfItems(202, facts, reasons)
 }
-
-const FORGERIES: ReadonlySet<string> = new Set(['bad_item', 'bad_client_state'])
 
 /** @returns the fact, or the reason why the item is not genuine or not understood. */
 async function judgeItem(
