@@ -58,6 +58,15 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: '20 times kill -9 of one of two processes under load, about four minutes',
     run: async (print) => (await import('./restarts.ts')).killsAtSize(print),
   },
+  'ingest-kills': {
+    summary: 'kill -9 of the receiving process every one to three seconds at 200/s, about twelve minutes',
+    run: async (print) => (await import('./ingest-kills.ts')).ingestKillsAtSize(print),
+  },
+  'postgres-kills': {
+    summary:
+      'PostgreSQL killed ten times at 200/s, and with synchronous_commit=off seen as loss, about twelve minutes',
+    run: async (print) => (await import('./postgres-kills.ts')).postgresKillsAtSize(print),
+  },
   restarts: {
     summary: '20 rolling restarts of two processes under load, about three minutes',
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),
