@@ -59,13 +59,28 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     run: async (print) => (await import('./restarts.ts')).killsAtSize(print),
   },
   'ingest-kills': {
-    summary: 'kill -9 of the receiving process every one to three seconds at 200/s, about twelve minutes',
+    summary: 'kill -9 of the receiving process every one to three seconds, about ten minutes',
     run: async (print) => (await import('./ingest-kills.ts')).ingestKillsAtSize(print),
   },
   'postgres-kills': {
-    summary:
-      'PostgreSQL killed ten times at 200/s, and with synchronous_commit=off seen as loss, about twelve minutes',
+    summary: 'PostgreSQL killed ten times, and with synchronous_commit=off seen as loss, about ten minutes',
     run: async (print) => (await import('./postgres-kills.ts')).postgresKillsAtSize(print),
+  },
+  'slow-database': {
+    summary: 'PostgreSQL two seconds late, all connections waiting, deadlocks, by turns, about ten minutes',
+    run: async (print) => (await import('./slow-database.ts')).slowDatabaseAtSize(print),
+  },
+  'disk-full': {
+    summary: 'the disk of PostgreSQL full ten times for a quarter of a minute, about eight minutes',
+    run: async (print) => (await import('./disk-full.ts')).diskFullAtSize(print),
+  },
+  'shuffled-copies': {
+    summary: '30,000 notifications five times each in any order, about five minutes',
+    run: async (print) => (await import('./shuffled-copies.ts')).shuffledCopiesAtSize(print),
+  },
+  'hostile-traffic': {
+    summary: 'bodies that break readers beside ordinary notifications, about eight minutes',
+    run: async (print) => (await import('./hostile-traffic.ts')).hostileTrafficAtSize(print),
   },
   restarts: {
     summary: '20 rolling restarts of two processes under load, about three minutes',

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { EmbeddedDatabase } from '../../local/src/database.ts'
 import { embedDatabase } from '../../local/src/database.ts'
 import { freePort } from '../../local/src/free-port.ts'
-import { type Receiver, startReceiver } from '../../local/src/receiver.ts'
+import { type Receipt, type Receiver, startReceiver } from '../../local/src/receiver.ts'
 import { type AuthUnderFault, startAuthUnderFault } from './auth-process.ts'
 import type { FaultResult } from './faults.ts'
 import { balance, isAcknowledgement, readStored, type SenderLedger, waitForDeliveries } from './ledgers.ts'
@@ -78,15 +78,19 @@ export async function withReceiving<T>(
   }
 }
 
-/** Both ledgers against the database: nothing acknowledged is lost, nothing is stored twice, nothing was answered otherwise. */
+/**
+ * Both ledgers against the database: nothing acknowledged is lost, nothing is stored twice, nothing was answered otherwise.
+ * @param only which deliveries belong to the ledger
+ */
 export async function judge(
   world: Receiving,
   ledger: SenderLedger,
-  { body = world.seeded.notification, deliveredWithinMs = DELIVERED_WITHIN_MS } = {},
+  { body = world.seeded.notification, deliveredWithinMs = DELIVERED_WITHIN_MS, only = anything } = {},
 ): Promise<FaultResult> {
   await waitForDeliveries(ledger, () => world.receiver.received(), deliveredWithinMs)
   const stored = await readStored(world.databaseUrl, world.seeded.connectionId)
-  const { problems: found, ...figures } = balance(ledger, body, stored, world.receiver.received())
+  const receipts = world.receiver.received().filter(only)
+  const { problems: found, ...figures } = balance(ledger, body, stored, receipts)
   const problems = [...found]
   const other = Object.keys(figures.refused).filter((status) => !['0', '503'].includes(status))
   if (other.length > 0) problems.push(`answers other than 2xx and 503: ${other.join(', ')}`)
@@ -94,6 +98,8 @@ export async function judge(
     problems.push(`${figures.sent - figures.acknowledged} were never acknowledged`)
   return { problems, figures }
 }
+
+const anything = (_receipt: Receipt) => true
 
 /** Milliseconds until the slowest answer that was no acknowledgement; broken connections are not answers. */
 export function slowestRefusalMs({ sent }: SenderLedger): number {

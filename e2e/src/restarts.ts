@@ -129,7 +129,8 @@ export function startSender(
 ) {
   const sent = new Map<number, Answer[]>()
   const acknowledged = new Set<number>()
-  const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 64 }))
+  // enough for all that wait for an answer: who waits for a socket would be counted as a slow answer
+  const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 1_000 }))
   const under = new Set<Promise<void>>()
   let stopped = false
   let toldToClose = 0
