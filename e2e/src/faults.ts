@@ -82,6 +82,15 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: 'bodies that break readers beside ordinary notifications, about eight minutes',
     run: async (print) => (await import('./hostile-traffic.ts')).hostileTrafficAtSize(print),
   },
+  'keys-away': {
+    summary:
+      'a provider’s signing keys away for six simulated hours, rotated, invented in floods, about four minutes',
+    run: async (print) => (await import('./keys-away.ts')).keysAwayAtSize(print),
+  },
+  soak: {
+    summary: '50/s with a fault of the database or a burst of forgeries every ten seconds, about ten minutes',
+    run: async (print) => (await import('./soak.ts')).soakAtSize(print),
+  },
   restarts: {
     summary: '20 rolling restarts of two processes under load, about three minutes',
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),
