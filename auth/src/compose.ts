@@ -33,7 +33,7 @@ import { publicEndpoints, routeTable } from './http/routes.ts'
 import { openServiceGate } from './http/service-gate.ts'
 import { openIngest } from './ingest/receive.ts'
 import { openRejectionSample } from './ingest/rejection-sample.ts'
-import { listRejections } from './ingest/rejection-store.ts'
+import { readRejections } from './ingest/rejection-store.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { monotonicMs, systemClock } from './platform/clock.ts'
 import { errorFields, type Log } from './platform/log.ts'
@@ -103,7 +103,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   })
 
   const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
-  const sampleRejection = openRejectionSample({ db: pools.work, monotonicMs, log })
+  const rejections = openRejectionSample({ db: pools.work, monotonicMs, log })
   const touch = openTouch({ db: pools.work, log })
   const random = Math.random
   // the worker, which hints wake, needs rooms that give hints
@@ -157,7 +157,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
     },
     nudgeDeliveries: () => hints.nudge('deliveries'),
-    sampleRejection: (...rejection) => void sampleRejection(...rejection),
+    sampleRejection: (refused) => void rejections.take(refused),
     adoptOrphan: (orphan) => {
       adoptOrphans({ db: pools.work, nudge, log }, [orphan]).catch((error: unknown) =>
         log.warn(errorFields(error), 'an orphan was not written down'),
@@ -188,7 +188,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         sendTest: (actor, id, to) =>
           sendTest({ db: pools.work, vault, egress, clock, naming, version: config.version }, actor, id, to),
         rules,
-        rejections: () => listRejections(pools.reads),
+        rejections: () => readRejections(pools.reads),
         local: config.mode === 'local',
         unready: readiness.reasons,
         notices: () => noticesOfSecrets(expiries, clock.now()),
@@ -239,7 +239,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       readiness.drain()
       // The worker claims no more from now on; what is in flight everywhere shares one grace.
       const work = config.role === 'door' ? Promise.resolve() : worker.drain(graceMs)
-      const doors = closeDoor(door, graceMs).then(() => ingest.close())
+      const doors = closeDoor(door, graceMs).then(() => Promise.all([ingest.close(), rejections.close()]))
       await withinGrace(Promise.all([work, doors, internal.close()]), graceMs + CUT_MS)
       await Promise.all([egress.close(), hints.close()])
       await proxy.close()

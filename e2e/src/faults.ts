@@ -58,6 +58,39 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary: '20 times kill -9 of one of two processes under load, about four minutes',
     run: async (print) => (await import('./restarts.ts')).killsAtSize(print),
   },
+  'ingest-kills': {
+    summary: 'kill -9 of the receiving process every one to three seconds, about ten minutes',
+    run: async (print) => (await import('./ingest-kills.ts')).ingestKillsAtSize(print),
+  },
+  'postgres-kills': {
+    summary: 'PostgreSQL killed ten times, and with synchronous_commit=off seen as loss, about ten minutes',
+    run: async (print) => (await import('./postgres-kills.ts')).postgresKillsAtSize(print),
+  },
+  'slow-database': {
+    summary: 'PostgreSQL two seconds late, all connections waiting, deadlocks, by turns, about ten minutes',
+    run: async (print) => (await import('./slow-database.ts')).slowDatabaseAtSize(print),
+  },
+  'disk-full': {
+    summary: 'the disk of PostgreSQL full ten times for a quarter of a minute, about eight minutes',
+    run: async (print) => (await import('./disk-full.ts')).diskFullAtSize(print),
+  },
+  'shuffled-copies': {
+    summary: '30,000 notifications five times each in any order, about five minutes',
+    run: async (print) => (await import('./shuffled-copies.ts')).shuffledCopiesAtSize(print),
+  },
+  'hostile-traffic': {
+    summary: 'bodies that break readers beside ordinary notifications, about eight minutes',
+    run: async (print) => (await import('./hostile-traffic.ts')).hostileTrafficAtSize(print),
+  },
+  'keys-away': {
+    summary:
+      'a provider’s signing keys away for six simulated hours, rotated, invented in floods, about four minutes',
+    run: async (print) => (await import('./keys-away.ts')).keysAwayAtSize(print),
+  },
+  soak: {
+    summary: '50/s with a fault of the database or a burst of forgeries every ten seconds, about ten minutes',
+    run: async (print) => (await import('./soak.ts')).soakAtSize(print),
+  },
   restarts: {
     summary: '20 rolling restarts of two processes under load, about three minutes',
     run: async (print) => (await import('./restarts.ts')).restartsAtSize(print),

@@ -2,7 +2,7 @@
  * Google's side of Gmail's pushes as far as a sender needs it: keys served over HTTP, a bearer token for the time it is
  * told, the wrapped envelope, and accounts put into the database as if they were connected and watched.
  */
-import { createSign, generateKeyPairSync } from 'node:crypto'
+import { createSign, generateKeyPairSync, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -24,6 +24,14 @@ export interface PushSender {
   /** From now on tokens are made at the time that is so far ahead, in milliseconds. */
   follow(aheadMs: number): void
   bearer(): string
+  /** Another one each time, so that nobody can have verified it before. @param kid the name that it gives its key */
+  freshBearer(kid?: string): string
+  /** From now on the keys cannot be had, or again. */
+  keysAreAway(away: boolean): void
+  /** Signs with another key from now on; the earlier one is given out no more. @returns its name */
+  rotate(): string
+  /** How often the keys were asked for. */
+  asked(): number
   body(mailbox: string, n: number): string
   /** @returns the `n` of an event's data, -1 for none */
   numberIn(text: string): number
@@ -31,24 +39,28 @@ export interface PushSender {
 }
 
 export async function startPushSender(databaseUrl: string): Promise<PushSender> {
-  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const jwk = { ...publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256' }
-  const server = createServer((_request, response) =>
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys: [jwk] })),
-  )
+  let key = newKey('k1')
+  let away = false
+  let asked = 0
+  const server = createServer((_request, response) => {
+    asked += 1
+    const body = JSON.stringify({ keys: [key.jwk] })
+    response.writeHead(away ? 500 : 200, { 'content-type': 'application/json' }).end(away ? '{}' : body)
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const sign = (aheadMs: number) => {
+  let aheadMs = 0
+  const sign = (kid: string, jti?: string) => {
     const iat = Math.floor((Date.now() + aheadMs) / 1000)
     const { audience: aud, serviceAccount: email } = GOOGLE_PUSH
-    const claims = { iss: origin, aud, email, email_verified: true, sub: '1', iat, exp: iat + 3600 }
-    const text = [{ alg: 'RS256', kid: 'k1', typ: 'JWT' }, claims]
+    const claims = { iss: origin, aud, email, email_verified: true, sub: '1', iat, exp: iat + 3600, jti }
+    const text = [{ alg: 'RS256', kid, typ: 'JWT' }, claims]
       .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
       .join('.')
-    return `Bearer ${text}.${createSign('RSA-SHA256').update(text).sign(privateKey, 'base64url')}`
+    return `Bearer ${text}.${createSign('RSA-SHA256').update(text).sign(key.privateKey, 'base64url')}`
   }
-  let bearer = sign(0)
+  let bearer = sign(key.kid)
   return {
     environment: {
       GOOGLE_CLIENT_ID: 'client-of-google',
@@ -63,10 +75,20 @@ export async function startPushSender(databaseUrl: string): Promise<PushSender> 
       GOOGLE_PUBSUB_TOPIC: 'projects/p/topics/gmail',
     },
     seed: (mailbox, ownerId) => seedMailbox(databaseUrl, mailbox, ownerId),
-    follow(aheadMs) {
-      bearer = sign(aheadMs)
+    follow(ms) {
+      aheadMs = ms
+      bearer = sign(key.kid)
     },
     bearer: () => bearer,
+    freshBearer: (kid = key.kid) => sign(kid, randomUUID()),
+    keysAreAway(isSo) {
+      away = isSo
+    },
+    rotate() {
+      key = newKey(`k${randomUUID()}`)
+      return key.kid
+    },
+    asked: () => asked,
     body(mailbox, n) {
       const data = JSON.stringify({ emailAddress: mailbox, historyId: n })
       const message = { data: Buffer.from(data).toString('base64'), messageId: `${n}`, message_id: `${n}` }
@@ -78,6 +100,11 @@ export async function startPushSender(databaseUrl: string): Promise<PushSender> 
       await new Promise((resolve) => server.close(resolve))
     },
   }
+}
+
+function newKey(kid: string) {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  return { kid, privateKey, jwk: { ...publicKey.export({ format: 'jwk' }), kid, use: 'sig', alg: 'RS256' } }
 }
 
 async function seedMailbox(databaseUrl: string, mailbox: string, ownerId: string): Promise<string> {

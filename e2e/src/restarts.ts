@@ -10,7 +10,14 @@ import { freePort } from '../../local/src/free-port.ts'
 import { startReceiver } from '../../local/src/receiver.ts'
 import { type AuthUnderFault, startAuthUnderFault } from './auth-process.ts'
 import type { FaultResult, Print } from './faults.ts'
-import { type Answer, balance, isAcknowledgement, readStored, waitForDeliveries } from './ledgers.ts'
+import {
+  type Answer,
+  balance,
+  isAcknowledgement,
+  readStored,
+  type SenderLedger,
+  waitForDeliveries,
+} from './ledgers.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
 import { type Seeded, seedSubscription } from './seed.ts'
 
@@ -87,7 +94,7 @@ export async function rollingRestarts(fault: Restarts, print: Print): Promise<Fa
   }
 }
 
-async function addReceiver(auth: AuthUnderFault, port: number): Promise<string> {
+export async function addReceiver(auth: AuthUnderFault, port: number): Promise<string> {
   const made = await auth.call('POST', '/internal/destinations', {
     name: 'receiver',
     url: `http://127.0.0.1:${port}/hooks`,
@@ -114,10 +121,16 @@ async function restart({ child }: AuthUnderFault, signal: Restarts['signal']): P
 const PATIENCE_MS = 60_000
 
 /** Genuine notifications, open loop: each has its own time, whatever became of those before, and is sent again until acknowledged. */
-export function startSender(processes: readonly AuthUnderFault[], seeded: Seeded, perSecond: number) {
+export function startSender(
+  processes: readonly AuthUnderFault[],
+  seeded: Pick<Seeded, 'path' | 'notification'>,
+  perSecond: number,
+  retryMs = 50,
+) {
   const sent = new Map<number, Answer[]>()
   const acknowledged = new Set<number>()
-  const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 64 }))
+  // enough for all that wait for an answer: who waits for a socket would be counted as a slow answer
+  const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 1_000 }))
   const under = new Set<Promise<void>>()
   let stopped = false
   let toldToClose = 0
@@ -160,7 +173,7 @@ export function startSender(processes: readonly AuthUnderFault[], seeded: Seeded
         acknowledged.add(n)
         return
       }
-      await sleep(50)
+      await sleep(retryMs)
     }
   }
 
@@ -175,6 +188,8 @@ export function startSender(processes: readonly AuthUnderFault[], seeded: Seeded
   })()
 
   return {
+    /** As it grows. */
+    ledger: { sent, acknowledged } satisfies SenderLedger,
     async stop() {
       stopped = true
       await loop

@@ -58,6 +58,10 @@ export type Verdict =
       readonly kind: 'rejected'
       readonly status: number
       readonly reason: RejectionReason
+      /** Of further items of the same request. */
+      readonly others?: readonly RejectionReason[]
+      /** What its sender pays for: things in it that anybody could have made. Absent: 1. */
+      readonly forged?: number
       /** Ours by its MACs, but nobody's any more: it has to be ended at the provider. */
       readonly orphan?: Orphan
     }
@@ -74,6 +78,8 @@ export type Verdict =
       readonly facts: readonly Fact[]
       /** Items of the same request that were not genuine; counted. */
       readonly rejected: readonly RejectionReason[]
+      /** As above. Absent: 0. */
+      readonly forged?: number
     }
 
 /** A subscription at the provider that we made and do not know: its create call was answered to nobody. */

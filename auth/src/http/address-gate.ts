@@ -8,11 +8,14 @@
 export const BURST = 200
 /** Come back in a second. */
 export const PER_SECOND = 20
+/** What an address can owe at most: whoever stops is served again within this by `PER_SECOND` seconds. */
+const MOST = 2 * BURST
 const REMEMBERED = 10_000
 
 export interface AddressGate {
   isBarred(address: string): boolean
-  refused(address: string): void
+  /** @param count of what was refused: one request may hold many forgeries */
+  refused(address: string, count: number): void
 }
 
 export function openAddressGate(monotonicMs: () => number): AddressGate {
@@ -25,8 +28,8 @@ export function openAddressGate(monotonicMs: () => number): AddressGate {
   }
   return {
     isBarred: (address) => left(address) >= BURST,
-    refused(address) {
-      const count = left(address) + 1
+    refused(address, refusals) {
+      const count = Math.min(MOST, left(address) + refusals)
       // deleted first, so that it moves to the end
       spent.delete(address)
       spent.set(address, { count, atMs: monotonicMs() })

@@ -41,7 +41,7 @@ export function clientAddress(
   if (trusted === undefined || remote === undefined) return undefined
   const peer = plain(remote)
   if (trusted === 'direct' || !isWithin(trusted, peer)) return peer
-  const hops = forwarded.flatMap((value) => value.split(',')).map((hop) => plain(hop.trim()))
+  const hops = forwarded.flatMap((value) => value.split(',')).map((hop) => plain(withoutPort(hop.trim())))
   for (const hop of hops.reverse()) {
     if (isIP(hop) === 0) return undefined
     if (!isWithin(trusted, hop)) return hop
@@ -52,6 +52,12 @@ export function clientAddress(
 
 export const isWithin = (list: BlockList, address: string): boolean =>
   isIP(address) !== 0 && list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+
+/** Some proxies write where the connection came from: `203.0.113.9:4711`, `[2001:db8::7]:4711`. */
+function withoutPort(hop: string): string {
+  const found = /^(?:\[([^\]]+)\]|(\d+(?:\.\d+){3}))(?::\d{1,5})?$/.exec(hop)
+  return found?.[1] ?? found?.[2] ?? hop
+}
 
 /** An IPv4 address that came by an IPv6 socket is an IPv4 address. */
 const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')

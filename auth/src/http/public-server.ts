@@ -5,12 +5,14 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { BlockList } from 'node:net'
-import type { Answer, Ingest } from '../ingest/receive.ts'
+import type { Ingest } from '../ingest/receive.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import { openAddressGate } from './address-gate.ts'
 import { type BodyBudget, openBodyBudget, readBody } from './body.ts'
 import { clientAddress, isWithin, networkOf, type TrustedProxies } from './client-address.ts'
+import { openPlaces, type Place } from './places.ts'
+import { end, refuse } from './public-answer.ts'
 
 /** The callback of the connections room, already translated from HTTP. */
 export type CallbackDoor = (request: {
@@ -40,27 +42,16 @@ export interface PublicDoors {
 
 const CALLBACK_BODY_BYTES = 8 * 1024
 const URL_LIMIT = 32 * 1024
-const IN_FLIGHT_LIMIT = 4_096
 /** All bodies that are being read or judged, together. */
 const HELD_BYTES = 64 * 1024 * 1024
-const DISCARD_BYTES = 8 * 1024 * 1024
-const DISCARD_MS = 2_000
-
-const SAFE_HEADERS = {
-  'x-content-type-options': 'nosniff',
-  'content-security-policy': "default-src 'none'; sandbox",
-  'cache-control': 'no-store',
-  'referrer-policy': 'no-referrer',
-} as const
-
-const EMPTY_ANSWER = [...Object.entries(SAFE_HEADERS).flat(), 'content-length', '0']
 
 /** Paths of the public listener; the table of it is also in `routes.ts`. */
 const CALLBACK = /^\/webhook\/oauth\/([a-z0-9-]{1,32})\/callback$/
+const HEALTH = '/webhook/health'
 const EVENTS = /^\/webhook\/events\/([a-z0-9-]{1,32})(?:\/([A-Za-z0-9_.-]{1,160}))?$/
 
 export function buildPublicServer(doors: PublicDoors): Server {
-  let inFlight = 0
+  const places = openPlaces(monotonicMs)
   const budget = openBodyBudget(HELD_BYTES)
   const gate = openAddressGate(monotonicMs)
   const server = createServer(
@@ -73,25 +64,31 @@ export function buildPublicServer(doors: PublicDoors): Server {
       requireHostHeader: true,
     },
     (request, response) => {
+      // liveness is answered to everybody: a proxy may ask by the address of somebody who is barred
+      if (request.url === HEALTH && health(doors, request, response)) return
       const address = addressOf(doors, request)
       const sender = address === undefined ? undefined : networkOf(address)
-      const isBarred = sender !== undefined && gate.isBarred(sender)
-      if (isBarred || inFlight >= IN_FLIGHT_LIMIT) {
-        doors.overloaded(isBarred ? 'address' : 'in_flight')
+      const place =
+        sender !== undefined && gate.isBarred(sender)
+          ? 'address'
+          : places.take(sender, () => request.destroy())
+      if (typeof place === 'string') {
+        doors.overloaded(place)
         refuse(request, response, 503)
         return
       }
-      inFlight += 1
-      dispatch(doors, budget, request, response)
+      const visit: Visit = { budget, place, forged: undefined }
+      dispatch(doors, visit, request, response)
         .catch((error: unknown) => {
           doors.log.error(errorFields(error), 'a public request failed')
           if (!response.headersSent) end(response, { status: 500 })
           else response.destroy()
         })
         .finally(() => {
-          inFlight -= 1
+          place.leave()
           const { statusCode } = response
-          if (sender !== undefined && statusCode >= 400 && statusCode < 500) gate.refused(sender)
+          const forged = visit.forged ?? (statusCode >= 400 && statusCode < 500 ? 1 : 0)
+          if (sender !== undefined && forged > 0) gate.refused(sender, forged)
           // while draining: a connection that has got its answer would otherwise hold the end up until it is cut
           if (!server.listening) request.socket.end()
         })
@@ -108,6 +105,14 @@ export function buildPublicServer(doors: PublicDoors): Server {
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   })
   return server
+}
+
+/** What is known of one request beside itself. */
+interface Visit {
+  readonly budget: BodyBudget
+  readonly place: Place
+  /** What its sender pays for, where the room has told; else each refusal is one. */
+  forged: number | undefined
 }
 
 /** Undefined where the operator has not said what is in front of us. */
@@ -127,7 +132,7 @@ function isOutsider(doors: PublicDoors, request: IncomingMessage, provider: stri
 
 async function dispatch(
   doors: PublicDoors,
-  budget: BodyBudget,
+  visit: Visit,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -138,29 +143,28 @@ async function dispatch(
   const query = at === -1 ? [] : [...new URLSearchParams(target.slice(at + 1))]
 
   const events = EVENTS.exec(path)
-  if (events?.[1] !== undefined) return receive(doors, budget, request, response, events[1], events[2], query)
+  if (events?.[1] !== undefined) return receive(doors, visit, request, response, events[1], events[2], query)
   const callback = CALLBACK.exec(path)
-  if (callback?.[1] !== undefined) return callBack(doors, budget, request, response, callback[1], query)
-  if (path === '/webhook/health') return health(doors, request, response)
-  return refuse(request, response, 404)
+  if (callback?.[1] !== undefined) return callBack(doors, visit, request, response, callback[1], query)
+  if (path === HEALTH && health(doors, request, response)) return
+  return path === HEALTH ? refuse(request, response, 405, 'GET, HEAD') : refuse(request, response, 404)
 }
 
-function health(doors: PublicDoors, request: IncomingMessage, response: ServerResponse): void {
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    refuse(request, response, 405, 'GET, HEAD')
-    return
-  }
+/** @returns whether this was a question that has been answered */
+function health(doors: PublicDoors, request: IncomingMessage, response: ServerResponse): boolean {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return false
   request.resume()
   const body =
     request.method === 'HEAD'
       ? ''
       : JSON.stringify({ status: 'ok', service: 'auth-webhooks', endpoints: doors.endpoints })
   end(response, { status: 200, body, contentType: 'application/json' })
+  return true
 }
 
 async function receive(
   doors: PublicDoors,
-  budget: BodyBudget,
+  visit: Visit,
   request: IncomingMessage,
   response: ServerResponse,
   provider: string,
@@ -181,16 +185,19 @@ async function receive(
     doors.ingest.turnedAway(provider, away, Object.keys(request.headers))
     return refuse(request, response, away === 'bad_address' ? 403 : 404)
   }
-  const read = await readBody(request, response, limits.bodyLimitBytes, budget)
+  const read = await readBody(request, response, limits.bodyLimitBytes, visit.budget)
   if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return
+  visit.place.settle()
   const headers = request.headersDistinct as Record<string, string[]>
-  end(response, await doors.ingest.receive(provider, { method, ref, query, headers, body: read.body }))
+  const answer = await doors.ingest.receive(provider, { method, ref, query, headers, body: read.body })
+  visit.forged = answer.forged
+  end(response, answer)
 }
 
 async function callBack(
   doors: PublicDoors,
-  budget: BodyBudget,
+  visit: Visit,
   request: IncomingMessage,
   response: ServerResponse,
   provider: string,
@@ -198,9 +205,10 @@ async function callBack(
 ): Promise<void> {
   const method = request.method ?? ''
   if (method !== 'GET' && method !== 'POST') return refuse(request, response, 405, 'GET, POST')
-  const read = await readBody(request, response, CALLBACK_BODY_BYTES, budget)
+  const read = await readBody(request, response, CALLBACK_BODY_BYTES, visit.budget)
   if (read.kind === 'refused') return refuse(request, response, read.status)
   if (read.kind === 'gone') return
+  visit.place.settle()
   const answer = await doors.callback({
     provider,
     method,
@@ -210,41 +218,4 @@ async function callBack(
   })
   response.writeHead(answer.status, { ...answer.headers, 'content-length': Buffer.byteLength(answer.body) })
   response.end(answer.body)
-}
-
-/** What is left of the body is thrown away, up to a bound in bytes and time, so that the sender can read the answer. */
-function refuse(request: IncomingMessage, response: ServerResponse, status: number, allow?: string): void {
-  response.writeHead(status, {
-    ...SAFE_HEADERS,
-    'content-length': 0,
-    ...(allow === undefined ? {} : { allow }),
-    ...(status === 503 ? { 'retry-after': '5' } : {}),
-  })
-  response.end()
-  if (request.complete) return
-  let discarded = 0
-  const cut = setTimeout(() => request.destroy(), DISCARD_MS)
-  request.on('data', (chunk: Buffer) => {
-    discarded += chunk.length
-    if (discarded > DISCARD_BYTES) request.destroy()
-  })
-  request.on('close', () => clearTimeout(cut))
-  request.resume()
-}
-
-function end(response: ServerResponse, answer: Answer): void {
-  const body = answer.body ?? ''
-  if (body === '' && answer.retryAfterSeconds === undefined) {
-    // the answer to nearly every notification
-    response.writeHead(answer.status, EMPTY_ANSWER)
-    response.end()
-    return
-  }
-  response.writeHead(answer.status, {
-    ...SAFE_HEADERS,
-    'content-length': Buffer.byteLength(body),
-    ...(body === '' ? {} : { 'content-type': `${answer.contentType ?? 'text/plain'}; charset=utf-8` }),
-    ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
-  })
-  response.end(body)
 }

@@ -20,6 +20,7 @@ import type { Metrics } from '../platform/metrics.ts'
 import { eventOf } from './event-of.ts'
 import { type Commit, openGroupCommit } from './group-commit.ts'
 import { keptHeaders } from './kept-headers.ts'
+import type { Refused } from './rejection-sample.ts'
 
 export interface IngestNeeds {
   readonly db: Db
@@ -30,12 +31,7 @@ export interface IngestNeeds {
   readonly notified: (subscriptionIds: readonly string[]) => void
   readonly nudgeDeliveries: () => void
   /** Told of what is not genuine; may forget it. */
-  readonly sampleRejection: (
-    providerId: string,
-    reason: string,
-    headerNames: readonly string[],
-    body: Buffer | undefined,
-  ) => void
+  readonly sampleRejection: (refused: Refused) => void
   /** One of ours that belongs to nobody. May be lost: its next message says it again. */
   readonly adoptOrphan: (orphan: Orphan) => void
   /** Writes down what has to be done about subscriptions that a provider says something of. */
@@ -52,6 +48,8 @@ export interface Answer {
   readonly body?: string
   readonly contentType?: 'text/plain' | 'application/json'
   readonly retryAfterSeconds?: number
+  /** What its sender pays for; absent: decided by the status. */
+  readonly forged?: number
 }
 
 export interface Ingest {
@@ -102,7 +100,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
     isForged: (providerId, ref) => needs.lookup(providerId).genuineRef(ref) === undefined,
     turnedAway(providerId, reason, headerNames) {
       needs.metrics.signatureFailures(providerId, reason)
-      needs.sampleRejection(providerId, reason, headerNames, undefined)
+      needs.sampleRejection({ provider: providerId, reason, headerNames })
     },
     async receive(providerId, request) {
       const provider = needs.provider(providerId)
@@ -113,7 +111,9 @@ export function openIngest(needs: IngestNeeds): Ingest {
       const verdict = await inTime(judge(needs, provider, request, lookup))
       const reject = (reason: string) => {
         needs.metrics.signatureFailures(providerId, reason)
-        needs.sampleRejection(providerId, reason, Object.keys(request.headers), request.body)
+        const { headers, body, ref } = request
+        const of = { body, subscriptionId: ref === undefined ? undefined : lookup.genuineRef(ref) }
+        needs.sampleRejection({ provider: providerId, reason, headerNames: Object.keys(headers), ...of })
       }
       const judgingMs = monotonicMs() - began
       switch (verdict.kind) {
@@ -121,9 +121,9 @@ export function openIngest(needs: IngestNeeds): Ingest {
           needs.metrics.handshakes(providerId)
           return { status: 200, body: verdict.body, contentType: 'text/plain' }
         case 'rejected':
-          reject(verdict.reason)
+          for (const reason of [verdict.reason, ...(verdict.others ?? [])]) reject(reason)
           if (verdict.orphan !== undefined) needs.adoptOrphan(verdict.orphan)
-          return { status: verdict.status }
+          return { status: verdict.status, forged: verdict.forged ?? 1 }
         case 'unavailable':
           needs.metrics.overloads(verdict.reason)
           return RETRY_LATER
@@ -133,6 +133,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
           for (const reason of verdict.rejected) reject(reason)
           const answer: Answer = {
             status: verdict.status,
+            forged: verdict.forged ?? 0,
             ...(verdict.answer === undefined
               ? {}
               : { body: verdict.answer, contentType: 'application/json' as const }),

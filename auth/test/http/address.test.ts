@@ -25,6 +25,11 @@ describe('whose request it is', () => {
     ['past the proxies', '10.0.0.0/8', '203.0.113.9', ['198.51.100.1'], '203.0.113.9'],
     ['an entry that is no address', '10.0.0.0/8', '10.0.0.1', ['198.51.100.1, x'], undefined],
     ['proxies alone', '10.0.0.0/8', '10.0.0.1', [], undefined],
+    ['a hop with its port', '10.0.0.0/8', '10.0.0.1', ['203.0.113.9:4711, 10.2.0.1:80'], '203.0.113.9'],
+    ['IPv6 with its port', 'fd00::/8', 'fd00::1', ['[2001:db8::7]:4711, [fd00::2]'], '2001:db8::7'],
+    ['IPv4 in IPv6 with its port', '10.0.0.0/8', '10.0.0.1', ['[::ffff:203.0.113.9]:4711'], '203.0.113.9'],
+    ['a port that is none', '10.0.0.0/8', '10.0.0.1', ['203.0.113.9:http'], undefined],
+    ['an address that only begins like one', '10.0.0.0/8', '10.0.0.1', ['203.0.113.9:1:2'], undefined],
     ['IPv6', 'fd00::/8', 'fd00::1', ['2001:DB8:0:1:2:3:4:5'], '2001:DB8:0:1:2:3:4:5'],
   ])('%s', (_name, trusted, remote, forwarded, expected) => {
     expect(clientAddress(proxies(trusted), remote, forwarded)).toBe(expected)
@@ -54,15 +59,26 @@ describe('a gate', () => {
     const gate = openAddressGate(() => now)
     for (let n = 0; n < BURST; n += 1) {
       expect(gate.isBarred('a')).toBe(false)
-      gate.refused('a')
+      gate.refused('a', 1)
     }
     expect(gate.isBarred('a')).toBe(true)
     expect(gate.isBarred('b')).toBe(false)
     now += 1_000
     expect(gate.isBarred('a')).toBe(false)
-    for (let n = 0; n < PER_SECOND; n += 1) gate.refused('a')
+    for (let n = 0; n < PER_SECOND; n += 1) gate.refused('a', 1)
     expect(gate.isBarred('a')).toBe(true)
-    for (let n = 0; n < 10_000; n += 1) gate.refused(`c${n}`)
+    for (let n = 0; n < 10_000; n += 1) gate.refused(`c${n}`, 1)
+    expect(gate.isBarred('a')).toBe(false)
+  })
+
+  test('counts each forgery of a request, and lets nobody owe more than twenty seconds', () => {
+    let now = 0
+    const gate = openAddressGate(() => now)
+    gate.refused('a', BURST - 1)
+    expect(gate.isBarred('a')).toBe(false)
+    gate.refused('a', 1_000_000)
+    expect(gate.isBarred('a')).toBe(true)
+    now += 1_000 + (BURST / PER_SECOND) * 1_000
     expect(gate.isBarred('a')).toBe(false)
   })
 })
@@ -95,6 +111,47 @@ describe('WI-09 the public door', () => {
     expect(barred[0]?.headers['retry-after']).toBe('5')
     expect((await post(seeded.path, '198.51.100.7', seeded.notification('other'))).status).toBe(202)
     expect((await stored(world.db)).events).toBe(1)
+  })
+
+  test('each item that anybody could have written costs its sender; what has a secret of ours costs nothing', async () => {
+    const items = (body: Buffer, count: number, change: (item: Record<string, unknown>) => object) => {
+      const { value } = JSON.parse(body.toString()) as { value: Record<string, unknown>[] }
+      const [item = {}] = value
+      return JSON.stringify({ value: [item, ...Array.from({ length: count }, () => change(item))] })
+    }
+    const forged = (count: number) =>
+      items(seeded.notification(`beside ${count}`), count, (item) => ({ ...item, clientState: 'guessed' }))
+    const strange = (count: number) =>
+      items(seeded.notification(`strange ${count}`), count, (item) => ({ ...item, changeType: 'unheard of' }))
+    // what Graph itself may send, however much of it
+    for (let n = 0; n < 3; n += 1)
+      expect((await post(seeded.path, '203.0.113.60', strange(BURST))).status).toBe(202)
+    expect((await post(seeded.path, '203.0.113.60', forged(BURST + 100))).status).toBe(202)
+    const barred = await post(seeded.path, '203.0.113.60', forged(1))
+    expect(barred.status).toBe(503)
+    // nothing in it is genuine: 202 as well, and paid for as well
+    const alone = JSON.stringify({ value: Array.from({ length: 2 * BURST }, () => ({ clientState: 'x' })) })
+    expect((await post(seeded.path, '203.0.113.61', alone)).status).toBe(202)
+    expect((await post(seeded.path, '203.0.113.61', alone)).status).toBe(503)
+    // whoever asks whether the process lives is told, also by a barred address
+    const health = { path: '/webhook/health', headers: { 'x-forwarded-for': '203.0.113.61' } }
+    expect((await ask(world.publicPort, health)).status).toBe(200)
+    expect((await ask(world.publicPort, { ...health, method: 'POST' })).status).toBe(503)
+  })
+
+  test('what is over here and still sent there is not held against its sender', async () => {
+    const gone = await seedSubscription(world.database.url, world.encryptionKey, 'gone@example.com')
+    await world.db.rows(
+      sql`update auth.subscriptions set state = 'stopped' where connection_id = ${gone.connectionId}`,
+    )
+    const late = () => post(gone.path, '203.0.113.62', gone.notification('late'))
+    const answers = await Promise.all(Array.from({ length: 2 * BURST }, late))
+    expect(answers.filter(({ status }) => status !== 202)).toEqual([])
+    expect((await late()).status).toBe(202)
+    const page = await ask(world.internalPort, { path: '/metrics' })
+    expect(page.text).toMatch(
+      /signature_failures_total\{provider="microsoft",reason="unknown_subscription"\} \d{3}/,
+    )
   })
 
   test('is not fooled by an address that the client writes himself', async () => {

@@ -1,6 +1,7 @@
 /**
  * A TCP proxy before the real PostgreSQL, so that one world can lose its database and find it again: `down` closes every
- * connection and refuses new ones, `hang` keeps them and forwards nothing any more. It never looks at a byte.
+ * connection and refuses new ones, `hang` keeps them and forwards nothing any more, `slow` forwards late. It never looks
+ * at a byte.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
@@ -9,6 +10,8 @@ export interface DatabaseProxy {
   url(databaseUrl: string): string
   down(): Promise<void>
   hang(): void
+  /** From now on each byte is that late, in both directions. */
+  slow(ms: number): void
   up(): Promise<void>
   close(): Promise<void>
 }
@@ -17,6 +20,7 @@ export async function openDatabaseProxy(postgresUrl: string): Promise<DatabasePr
   const { hostname, port } = new URL(postgresUrl)
   const sockets = new Set<Socket>()
   let hanging = false
+  let lateMs = 0
   let server: Server = serve()
   await listen(server, 0)
   const address = server.address()
@@ -30,7 +34,12 @@ export async function openDatabaseProxy(postgresUrl: string): Promise<DatabasePr
         [far, near],
       ] as const) {
         sockets.add(socket)
-        socket.on('data', (chunk) => hanging || other.write(chunk))
+        socket.on('data', (chunk) => {
+          if (hanging) return
+          // timers of one duration keep their order
+          if (lateMs > 0) setTimeout(() => other.writable && other.write(chunk), lateMs)
+          else other.write(chunk)
+        })
         socket.on('error', () => other.destroy())
         socket.on('close', () => {
           sockets.delete(socket)
@@ -58,9 +67,14 @@ export async function openDatabaseProxy(postgresUrl: string): Promise<DatabasePr
     hang: () => {
       hanging = true
     },
+    slow: (ms) => {
+      lateMs = ms
+    },
     up: async () => {
-      if (hanging) cut()
+      // what is still on its way late must not arrive after what is sent from now on
+      if (hanging || lateMs > 0) cut()
       hanging = false
+      lateMs = 0
       if (server.listening) return
       server = serve()
       await listen(server, own)

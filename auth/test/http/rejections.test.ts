@@ -1,6 +1,7 @@
 /** What a wrong secret looks like to an administrator: the sample of refused notifications, through both doors. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Seeded, seedSubscription } from '../../../e2e/src/seed.ts'
+import { sql } from '../../src/db/sql.ts'
 import { openWorld, type World } from '../world.ts'
 import { type Person, signIn, until } from './people.ts'
 import { ask, json } from './wire.ts'
@@ -18,12 +19,18 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-const read = async () =>
-  (
-    json(await ask(world.internalPort, { path: '/internal/rejections', headers: admin.headers })) as {
-      items: { provider: string; reason: string; header_names: string[]; body_bytes: number | null }[]
-    }
-  ).items
+const answer = async () =>
+  json(await ask(world.internalPort, { path: '/internal/rejections', headers: admin.headers })) as {
+    items: {
+      provider: string
+      reason: string
+      header_names: string[]
+      body_bytes: number | null
+      subscription_id: string | null
+    }[]
+    counts: { provider: string; reason: string; rejected: number; sampled: number }[]
+  }
+const read = async () => (await answer()).items
 
 test('refused notifications are named by provider and reason, without a value of theirs', async () => {
   const forged = seeded.notification('m').toString().replace('"clientState":"', '"clientState":"x')
@@ -43,9 +50,34 @@ test('refused notifications are named by provider and reason, without a value of
     header_names: expect.arrayContaining(['x-canary']),
   })
   expect(JSON.stringify(items)).not.toContain('canary-value')
+  // whose URL it came to is authentic; a forged one names nobody
+  const { id } = (await world.db.one<{ id: string }>(
+    sql`select id from auth.subscriptions where connection_id = ${seeded.connectionId}`,
+  )) ?? { id: undefined }
+  expect(told?.subscription_id).toBe(id)
+  expect(items.find(({ reason }) => reason === 'bad_ref')?.subscription_id).toBeNull()
+})
+
+test('each refused item is counted, also where nothing in its request is genuine and nothing is sampled', async () => {
+  const { value } = JSON.parse(seeded.notification('many').toString()) as { value: object[] }
+  const forgeries = Array.from({ length: 40 }, () => ({ ...value[0], clientState: 'guessed' }))
+  const late = { ...value[0], subscriptionId: crypto.randomUUID() }
+  const counted = async (reason: string) =>
+    (await answer()).counts.find((count) => count.provider === 'microsoft' && count.reason === reason)
+  const before = (await counted('bad_client_state'))?.rejected ?? 0
+  const body = JSON.stringify({ value: [...forgeries, late] })
+  const headers = { 'content-type': 'application/json' }
+  for (let n = 0; n < 5; n += 1)
+    expect((await ask(world.publicPort, { method: 'POST', path: seeded.path, body, headers })).status).toBe(
+      202,
+    )
+  await until('they are counted', async () => (await counted('wrong_subscription'))?.rejected === 5)
+  const many = await counted('bad_client_state')
+  expect(many?.rejected).toBeGreaterThanOrEqual(before + 200)
+  expect(many?.sampled).toBeLessThan(20)
 })
 
 test('IA-05 they are for administrators', async () => {
-  const answer = await ask(world.internalPort, { path: '/internal/rejections', headers: user.headers })
-  expect(answer.status).toBe(403)
+  const refused = await ask(world.internalPort, { path: '/internal/rejections', headers: user.headers })
+  expect(refused.status).toBe(403)
 })

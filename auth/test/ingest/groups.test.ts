@@ -75,7 +75,7 @@ describe('groups of eight writers', () => {
       select e.subject as key, (select count(*) from auth.deliveries d where d.event_id = e.id) as deliveries from auth.events e`)
     expect(events.map(({ key }) => key).sort()).toEqual([...new Set(wanted.map(({ key }) => key))].sort())
     expect(new Set(events.map(({ deliveries }) => String(deliveries)))).toEqual(new Set(['1']))
-  })
+  }, 90_000)
 })
 
 function openWriter(pool: Pool, ledger: Ledger, states: (string | undefined)[], sizes: number[]) {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { holdStoring } from '../../src/hold-storing.ts'
 import { waitForDeliveries } from '../../src/ledgers.ts'
 import { type FaultWorld, openFaultWorld } from './world.ts'
 
@@ -58,20 +59,6 @@ describe('kill -9 of Auth, twice, in a burst of 2,000 notifications', () => {
     expect(stack.auth.pid).not.toBe(killed)
   }, 240_000)
 })
-
-/**
- * Lets nobody store until let go, so that the kill meets requests that are received and not yet committed. Without it
- * a service that acknowledges before it commits passes this test: PostgreSQL commits within two milliseconds.
- */
-async function holdStoring(databaseUrl: string): Promise<() => Promise<void>> {
-  const client = new pg.Client({ connectionString: databaseUrl })
-  await client.connect()
-  await client.query('begin; lock table auth.event_keys in share row exclusive mode')
-  return async () => {
-    await client.query('rollback')
-    await client.end()
-  }
-}
 
 async function countClaimed(databaseUrl: string): Promise<number> {
   const client = new pg.Client({ connectionString: databaseUrl })

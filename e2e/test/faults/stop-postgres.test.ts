@@ -1,10 +1,7 @@
-import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
-import { platform } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { EmbeddedDatabase } from '../../../local/src/database.ts'
-import { isRunning } from '../../../local/src/postmaster.ts'
+import { killPostgres } from '../../src/kill-postgres.ts'
 import {
   type Answer,
   isAcknowledgement,
@@ -36,7 +33,7 @@ describe('PostgreSQL taken away in a burst of 2,000 notifications', () => {
 
   it(
     'F3 WI-14 RE-02 postmaster and children killed with SIGKILL: the same',
-    () => crashInBurst('SIGKILL', COUNT + 1, killServer),
+    () => crashInBurst('SIGKILL', COUNT + 1, killPostgres),
     120_000,
   )
 
@@ -106,39 +103,3 @@ async function crashInBurst(
 }
 
 const durationOf = ({ sentAt, answeredAt }: Answer) => answeredAt - sentAt
-
-/** As the kernel's out-of-memory killer would do it to all of them at once. */
-async function killServer({ pid }: EmbeddedDatabase): Promise<void> {
-  const all = [pid, ...childrenOf(pid)]
-  for (const one of all) {
-    try {
-      process.kill(one, 'SIGKILL')
-    } catch {
-      // a child that has ended meanwhile
-    }
-  }
-  for (const end = Date.now() + 5_000; all.some(isRunning) && Date.now() < end; ) await sleep(10)
-  expect(all.filter(isRunning)).toEqual([])
-}
-
-function childrenOf(pid: number): number[] {
-  if (platform() === 'linux')
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && parentOf(name) === pid)
-      .map(Number)
-  const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')
-  return lines
-    .map((line) => line.trim().split(/\s+/).map(Number))
-    .filter(([, parent]) => parent === pid)
-    .map(([child]) => child ?? 0)
-}
-
-/** Fourth field of `/proc/<pid>/stat`; the second one may hold blanks and brackets. */
-function parentOf(pid: string): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
-  } catch {
-    return undefined
-  }
-}

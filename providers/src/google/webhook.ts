@@ -47,8 +47,10 @@ export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet
   }
 }
 
-const refusal = (status: number, reason: string) => ({ kind: 'rejected', status, reason }) as const
-const rejected = (status: number, reason: string): Verdict => refusal(status, reason)
+const rejected = (status: number, reason: string): Verdict => ({ kind: 'rejected', status, reason })
+/** Its proof is right. */
+const unforged = (status: number, reason: string) =>
+  ({ kind: 'rejected', status, reason, forged: 0 }) as const
 
 /** Any Google service account can have a token signed for our audience: the account itself must be ours. */
 function objectionTo(claims: JWTPayload, settings: GoogleSettings, push: PushSettings): string | undefined {
@@ -74,7 +76,7 @@ async function judgeChannel(request: NotificationRequest, ref: string, lookup: L
   const owner = await lookup.byChannelSecret(token.value)
   // made by us, and nobody has it: its create call was answered to nobody, or it is over
   if (owner === undefined)
-    return { ...refusal(404, 'unknown_channel'), orphan: { subscriptionId, providerSubscriptionId } }
+    return { ...unforged(404, 'unknown_channel'), orphan: { subscriptionId, providerSubscriptionId } }
   if (owner.id !== subscriptionId) return rejected(401, 'wrong_subscription')
   // a sync message may arrive before the answer to the watch call
   if (owner.providerSubscriptionId !== undefined && owner.providerSubscriptionId !== providerSubscriptionId)
@@ -114,12 +116,13 @@ async function judgePush(
   const bearer = await judgeBearer(request)
   if (bearer.kind === 'unavailable') return bearer
   if (bearer.kind === 'rejected') return rejected(401, bearer.reason)
+  // from here on it is Google's own: wrong settings there are no reason to bar its addresses
   const reading = readHostileJson(request.body)
-  if (reading.kind === 'bad') return rejected(400, reading.reason)
+  if (reading.kind === 'bad') return unforged(400, reading.reason)
   const message = member(reading.value, 'message')
   const subscription = textMember(reading.value, 'subscription')
-  if (!isObject(message) || subscription === undefined) return rejected(400, 'unwrapped')
-  if (subscription !== push.subscription) return rejected(401, 'wrong_subscription')
+  if (!isObject(message) || subscription === undefined) return unforged(400, 'unwrapped')
+  if (subscription !== push.subscription) return unforged(401, 'wrong_subscription')
 
   const change = mailboxChangeOf(textMember(message, 'data'))
   if (change === undefined) return { kind: 'verified', status: 204, facts: [], rejected: ['bad_data'] }

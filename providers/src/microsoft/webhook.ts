@@ -17,6 +17,7 @@ import type {
 import { queryValues, singleHeader } from '../webhook/headers.ts'
 import { isHmacSha256, sha256Hex } from '../webhook/hmac.ts'
 import { isArray, isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
+import { verdictOfItems } from '../webhook/items.ts'
 import { watchedResource } from './resources.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
@@ -91,9 +92,8 @@ function judgeHandshake(request: NotificationRequest, lookup: Lookup, tokens: re
   // A form on somebody's page that posts to us would show the answer as a page.
   if (request.headers['sec-fetch-mode']?.includes('navigate')) return rejected(400, 'navigation')
   const [token, ...others] = tokens
-  if (token === undefined || others.length > 0 || !VALIDATION_TOKEN.test(token)) {
+  if (token === undefined || others.length > 0 || !VALIDATION_TOKEN.test(token))
     return rejected(400, 'bad_validation_token')
-  }
   return { kind: 'handshake', body: token }
 }
 
@@ -117,26 +117,28 @@ async function judgeNotification(
   const facts: Fact[] = []
   const reasons: string[] = []
   for (const item of items) {
-    const outcome = await judgeItem(item, ownerOf, refSubscriptionId)
+    const outcome = await judgeItem(item, ownerOf, lookup, refSubscriptionId)
     if (typeof outcome === 'string') reasons.push(outcome)
     else facts.push(outcome)
   }
   // 202 also when nothing was genuine: Graph would repeat it for hours, and an enemy learns nothing [RD26].
-  if (facts.length === 0) return rejected(202, reasons[0] ?? 'no_items')
-  return { kind: 'verified', status: 202, facts, rejected: reasons }
+  return verdictOfItems(202, facts, reasons)
 }
 
 /** @returns the fact, or the reason why the item is not genuine or not understood. */
 async function judgeItem(
   item: Json,
   ownerOf: (clientState: string) => Promise<KnownSubscription | undefined>,
+  lookup: Lookup,
   refSubscriptionId: string,
 ): Promise<Fact | string> {
   if (!isObject(item)) return 'bad_item'
   const clientState = textMember(item, 'clientState')
   if (clientState === undefined || clientState.length > 255) return 'bad_client_state'
   const owner = await ownerOf(clientState)
-  if (owner === undefined) return 'bad_client_state'
+  // over here, and still sent by Graph until it is stopped there
+  if (owner === undefined)
+    return lookup.genuineChannelSecret(clientState) ? 'unknown_subscription' : 'bad_client_state'
   const subscriptionId = textMember(item, 'subscriptionId') ?? ''
   const known = owner.providerSubscriptionId
   // Before the answer to our create call is stored, the URL itself says which subscription this is.

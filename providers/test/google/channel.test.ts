@@ -225,6 +225,7 @@ describe('a notification of a channel', () => {
       kind: 'rejected',
       status: 404,
       reason: 'unknown_channel',
+      forged: 0,
       orphan: { subscriptionId: 'sub_1', providerSubscriptionId: 'channel-1/resource_1' },
     })
   })

@@ -124,9 +124,14 @@ describe('Graph notifications', () => {
     ['a number for an item', 7, 'bad_item'],
   ]
   it.each(mutations)('WI-01 an item with %s is dropped with 202', async (_name, item, reason) => {
-    expect(await webhook.judge(graph([item]), LOOKUP)).toEqual({ kind: 'rejected', status: 202, reason })
+    // what holds a secret of ours is not held against its sender
+    const forged = reason === 'bad_client_state' || reason === 'bad_item' ? 1 : 0
+    const refusal = { kind: 'rejected', status: 202, reason, others: [], forged }
+    expect(await webhook.judge(graph([item]), LOOKUP)).toEqual(refusal)
     const beside = await webhook.judge(graph([item, ITEM]), LOOKUP)
-    expect(beside).toMatchObject({ kind: 'verified', status: 202, rejected: [reason] })
+    expect(beside).toMatchObject({ kind: 'verified', status: 202, rejected: [reason], forged })
+    const three = await webhook.judge(graph([item, item, 7]), LOOKUP)
+    expect(three).toEqual({ ...refusal, others: [reason, 'bad_item'], forged: 2 * forged + 1 })
   })
 
   it('WI-12 items of two tenants, an unknown subscription and a bad clientState: each judged alone', async () => {

@@ -1,0 +1,138 @@
+/** How many requests may be under way: who holds a place without need yields it, and one sender's slow bodies harm nobody else. */
+import { connect, type Socket } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Seeded, seedSubscription } from '../../../e2e/src/seed.ts'
+import { openPlaces, PATIENCE_MS, PLACES_EACH } from '../../src/http/places.ts'
+import { openWorld, type World } from '../world.ts'
+import { stored, until } from './people.ts'
+import { ask } from './wire.ts'
+
+describe('places', () => {
+  const open = (all: number, each: number) => {
+    let now = 0
+    const places = openPlaces(() => now, { all, each })
+    const cut: string[] = []
+    return {
+      pass: (ms: number) => {
+        now += ms
+      },
+      cut,
+      take: (sender: string | undefined, name = sender ?? '') => {
+        const place = places.take(sender, () => cut.push(name))
+        return typeof place === 'string'
+          ? { refusal: place, settle() {}, leave() {} }
+          : { refusal: undefined, settle: place.settle, leave: place.leave }
+      },
+    }
+  }
+
+  test('a sender has so many and no more; the others have theirs', () => {
+    const { take } = open(10, 2)
+    const first = take('a')
+    take('a')
+    expect(take('a').refusal).toBe('in_flight_each')
+    expect(take('b').refusal).toBeUndefined()
+    expect(take(undefined).refusal).toBeUndefined()
+    first.leave()
+    first.leave()
+    expect(take('a').refusal).toBeUndefined()
+    expect(take('a').refusal).toBe('in_flight_each')
+  })
+
+  test('all together have so many and no more', () => {
+    const { take } = open(3, 2)
+    for (const sender of ['a', undefined, 'b']) expect(take(sender).refusal).toBeUndefined()
+    expect(take(undefined).refusal).toBe('in_flight')
+    expect(take('c').refusal).toBe('in_flight')
+  })
+
+  test('who has been sending longest yields, and only after a second; whose body is here never', () => {
+    const { take, pass, cut } = open(3, 10)
+    take('a', 'settled').settle()
+    take('a', 'first')
+    pass(PATIENCE_MS - 1)
+    take('b', 'second')
+    expect(take('c', 'third').refusal).toBe('in_flight')
+    pass(1)
+    expect(take('c', 'third').refusal).toBeUndefined()
+    expect(cut).toEqual(['first'])
+    expect(take('c', 'fourth').refusal).toBe('in_flight')
+    pass(PATIENCE_MS)
+    for (const name of ['fourth', 'fifth']) expect(take('c', name).refusal).toBeUndefined()
+    expect(cut).toEqual(['first', 'second', 'third'])
+    expect(take('c', 'sixth').refusal).toBe('in_flight')
+  })
+
+  test('a sender without places takes one of his own alone', () => {
+    const { take, pass, cut } = open(10, 2)
+    take('b', 'of another')
+    for (const name of ['first', 'second']) take('a', name)
+    pass(PATIENCE_MS)
+    expect(take('a', 'third').refusal).toBeUndefined()
+    expect(cut).toEqual(['first'])
+  })
+
+  test('thousands that come and go leave nothing behind', () => {
+    const { take } = open(4, 2)
+    for (let n = 0; n < 10_000; n += 1) {
+      const place = take(`sender ${n % 7}`)
+      expect(place.refusal).toBeUndefined()
+      if (n % 2 === 0) place.settle()
+      place.leave()
+    }
+    for (let n = 0; n < 4; n += 1) expect(take(`sender ${n % 2}`).refusal).toBeUndefined()
+    expect(take('sender 3').refusal).toBe('in_flight')
+  })
+})
+
+describe('WI-07 WI-09 slow bodies of one address', () => {
+  let world: World
+  let seeded: Seeded
+  const sockets: Socket[] = []
+  beforeAll(async () => {
+    world = await openWorld({ environment: { TRUSTED_PROXIES: '127.0.0.1' } })
+    seeded = await seedSubscription(world.database.url, world.encryptionKey, 'mine@example.com')
+  })
+  afterAll(async () => {
+    for (const socket of sockets) socket.destroy()
+    await world.close()
+  })
+  const post = (from: string, id: string) =>
+    ask(world.publicPort, {
+      method: 'POST',
+      path: seeded.path,
+      body: seeded.notification(id),
+      headers: { 'content-type': 'application/json', 'x-forwarded-for': from },
+    })
+
+  test('fill its own places and nobody else’s; after a second the oldest of them yields to a genuine one', async () => {
+    const head = `POST ${seeded.path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`
+    let closed = 0
+    for (let n = 0; n < PLACES_EACH; n += 1)
+      sockets.push(
+        connect(world.publicPort, '127.0.0.1', function (this: Socket) {
+          this.write(head)
+        })
+          .on('error', () => undefined)
+          .on('close', () => {
+            closed += 1
+          }),
+      )
+    let refused = 0
+    await until('the address has no place left', async () => {
+      const { status, headers } = await post('203.0.113.9', 'none left')
+      if (status === 503) expect(headers['retry-after']).toBe('5')
+      if (status === 503) refused += 1
+      return status === 503
+    })
+    expect((await post('198.51.100.7', 'another')).status).toBe(202)
+    await until(
+      'a place is yielded',
+      async () => (await post('203.0.113.9', 'yielded')).status === 202 && refused > 0,
+    )
+    await until('who yielded is cut', () => closed > 0, 3_000)
+    expect(closed).toBeLessThan(PLACES_EACH / 2)
+    const { events } = await stored(world.db)
+    expect(events).toBeGreaterThanOrEqual(2)
+  })
+})
