@@ -8,6 +8,7 @@ const ROOT = new URL('../../', import.meta.url).pathname
 export interface Tool {
   /** What it said when it was ready. */
   readonly firstLine: string
+  readonly pid: number
   stop(): Promise<void>
 }
 
@@ -20,6 +21,7 @@ export async function startTool(main: string, args: readonly string[] = []): Pro
   const firstLine = await readLine(child, main)
   return {
     firstLine,
+    pid: child.pid ?? Number.NaN,
     async stop() {
       if (child.exitCode !== null) return
       const ended = new Promise((resolve) => child.once('exit', resolve))

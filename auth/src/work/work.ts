@@ -56,6 +56,8 @@ export interface WorkerNeeds {
 }
 
 const IDLE_MS = 250
+/** While more waits than a claim takes, free slots are gathered for so long at most: a claim of one costs as much. */
+const GATHER_MS = 20
 const ERROR_MS = 1_000
 const POISON_CLAIMS = 3
 /** A suspect that has to wait for another one is due again in this time. */
@@ -78,15 +80,27 @@ export function openWorker(needs: WorkerNeeds, kinds: readonly WorkKind<any>[]):
 /** A row whose work threw waits this long; it keeps nothing of the claim. */
 const FAILED_SECONDS = 5
 
+interface Holding {
+  readonly row: DueRow
+  readonly abort: AbortController
+  /** When the lease was last known to be ours. */
+  heldAt: number
+}
+
 function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
-  const inFlight = new Map<Promise<void>, AbortController>()
+  const inFlight = new Map<Holding, Promise<void>>()
   /** Id of the one row in flight whose claim is its last before it counts as poison. */
   let suspect: string | undefined
   let draining = false
   /** Something may be due: set by a nudge or a freed slot, taken by the next claim. */
   let nudged = false
+  /** The last claim took all that it could: more waits. */
+  let more = false
+  /** It pauses until there is room for half a batch: a nudge tells it nothing new. */
+  let gathering = false
   let endPause: (() => void) | undefined
   let running: Promise<void> = Promise.resolve()
+  let beating: NodeJS.Timeout | undefined
 
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
@@ -97,26 +111,32 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       }
       const timer = setTimeout(end, ms)
       endPause = end
-      if (nudged || draining) end()
+      if ((nudged && !gathering) || draining) end()
     })
 
   const nudge = () => {
     nudged = true
-    endPause?.()
+    if (!gathering || roomNow() >= enough) endPause?.()
   }
+
+  const roomNow = () => Math.min(kind.batch, kind.concurrency - inFlight.size)
+  const enough = Math.min(kind.batch, kind.concurrency) / 2
 
   async function loop(): Promise<void> {
     while (!draining) {
-      const room = Math.min(kind.batch, kind.concurrency - inFlight.size)
+      gathering = more && roomNow() < enough
+      if (gathering) await pause(GATHER_MS)
+      gathering = false
+      nudged = false
+      const room = roomNow()
       if (room <= 0) {
-        nudged = false
         await pause(IDLE_MS)
         continue
       }
-      nudged = false
       const claimed = await claim(room)
+      more = claimed === room
       if (claimed === undefined) await pause(ERROR_MS)
-      else if (claimed < room) await pause(IDLE_MS)
+      else if (!more) await pause(IDLE_MS)
     }
   }
 
@@ -147,29 +167,35 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   }
 
   function track(row: DueRow): void {
-    const abort = new AbortController()
-    const done = attend(row, abort).finally(() => {
-      inFlight.delete(done)
-      if (row.id === suspect) suspect = undefined
-      // a freed slot may be all the loop waits for
-      nudge()
-    })
-    inFlight.set(done, abort)
+    const holding = { row, abort: new AbortController(), heldAt: performance.now() }
+    inFlight.set(
+      holding,
+      attend(holding).finally(() => {
+        inFlight.delete(holding)
+        if (row.id === suspect) suspect = undefined
+        // a freed slot may be all that the loop waits for
+        nudge()
+      }),
+    )
   }
 
-  async function attend(row: DueRow, abort: AbortController): Promise<void> {
-    const heartbeat = setInterval(
-      () => {
-        kind.extend(needs.db, row, kind.leaseSeconds).then(
-          (held) => {
-            if (!held) abort.abort()
-          },
-          // the database is away: the lease will pass unless a later beat succeeds
-          () => {},
-        )
-      },
-      (kind.leaseSeconds * 1000) / 3,
-    )
+  /** One look at all that is in flight, instead of a timer for each: most rows end long before their first beat. */
+  function beat(): void {
+    const before = performance.now() - (kind.leaseSeconds * 1000) / 4
+    for (const holding of inFlight.keys()) {
+      if (holding.heldAt > before) continue
+      holding.heldAt = performance.now()
+      kind.extend(needs.db, holding.row, kind.leaseSeconds).then(
+        (held) => {
+          if (!held) holding.abort.abort()
+        },
+        // the database is away: the lease will pass unless a later beat succeeds
+        () => {},
+      )
+    }
+  }
+
+  async function attend({ row, abort }: Holding): Promise<void> {
     try {
       if (row.claims > POISON_CLAIMS) await kind.poison(needs.db, row)
       else await kind.run(row, abort.signal)
@@ -185,13 +211,12 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       await kind.release(needs.db, row, FAILED_SECONDS).catch(() => {
         needs.log.warn({ kind: kind.name, row: row.id }, 'the lease could not be given back; it will pass')
       })
-    } finally {
-      clearInterval(heartbeat)
     }
   }
 
   return {
     start: () => {
+      beating = setInterval(beat, (kind.leaseSeconds * 1000) / 12)
       running = loop()
     },
     nudge,
@@ -199,11 +224,12 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       draining = true
       endPause?.()
       const cut = setTimeout(() => {
-        for (const abort of inFlight.values()) abort.abort()
+        for (const { abort } of inFlight.keys()) abort.abort()
       }, graceMs)
       await running
-      await Promise.all(inFlight.keys())
+      await Promise.all(inFlight.values())
       clearTimeout(cut)
+      clearInterval(beating)
     },
   }
 }
