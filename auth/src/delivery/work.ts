@@ -35,7 +35,7 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
   const shared: Shared = {
     open: openRemembered(needs.vault, monotonicMs),
     load: openTogether((rows) => loadSendings(needs.db, rows), SHARED),
-    settle: openTogether((group) => settleDelivered(needs.db, group), SHARED),
+    settle: openTogether((group) => settleDelivered(needs.db, group), { ...SHARED, gatherMs: 10 }),
   }
   return {
     name: 'deliveries',

@@ -56,7 +56,10 @@ export interface WorkerNeeds {
 }
 
 const IDLE_MS = 250
-/** While more waits than a claim takes, free slots are gathered for so long at most: a claim of one costs as much. */
+/**
+ * A claim of one row costs as much as one of many. So after a claim that brought something, what comes due and what slots
+ * become free are gathered as long as the claim took, this long at most: claiming takes half of the time at most.
+ */
 const GATHER_MS = 20
 const ERROR_MS = 1_000
 const POISON_CLAIMS = 3
@@ -94,10 +97,8 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   let draining = false
   /** Something may be due: set by a nudge or a freed slot, taken by the next claim. */
   let nudged = false
-  /** The last claim took all that it could: more waits. */
-  let more = false
-  /** It pauses until there is room for half a batch: a nudge tells it nothing new. */
-  let gathering = false
+  /** It pauses for a while, whatever a nudge says, or until there is room for half a batch of what is known to wait. */
+  let gathering: 'time' | 'room' | undefined
   let endPause: (() => void) | undefined
   let running: Promise<void> = Promise.resolve()
   let beating: NodeJS.Timeout | undefined
@@ -111,12 +112,18 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       }
       const timer = setTimeout(end, ms)
       endPause = end
-      if ((nudged && !gathering) || draining) end()
+      if ((nudged && gathering === undefined) || draining) end()
     })
 
   const nudge = () => {
     nudged = true
-    if (!gathering || roomNow() >= enough) endPause?.()
+    if (gathering === undefined) endPause?.()
+  }
+
+  async function gather(what: 'time' | 'room', ms: number): Promise<void> {
+    gathering = what
+    await pause(ms)
+    gathering = undefined
   }
 
   const roomNow = () => Math.min(kind.batch, kind.concurrency - inFlight.size)
@@ -124,19 +131,26 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
 
   async function loop(): Promise<void> {
     while (!draining) {
-      gathering = more && roomNow() < enough
-      if (gathering) await pause(GATHER_MS)
-      gathering = false
       nudged = false
       const room = roomNow()
       if (room <= 0) {
         await pause(IDLE_MS)
         continue
       }
+      const began = performance.now()
       const claimed = await claim(room)
-      more = claimed === room
       if (claimed === undefined) await pause(ERROR_MS)
-      else if (!more) await pause(IDLE_MS)
+      else if (claimed === 0) await pause(IDLE_MS)
+      else {
+        const tookMs = Math.min(GATHER_MS, performance.now() - began)
+        if (claimed < room) await gather('time', tookMs)
+        else {
+          // what took all that it could has more to take
+          nudged = true
+          if (roomNow() < enough) await gather('room', GATHER_MS)
+        }
+        await pause(IDLE_MS)
+      }
     }
   }
 
@@ -175,6 +189,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
         if (row.id === suspect) suspect = undefined
         // a freed slot may be all that the loop waits for
         nudge()
+        if (gathering === 'room' && roomNow() >= enough) endPause?.()
       }),
     )
   }
