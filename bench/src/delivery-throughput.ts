@@ -13,7 +13,6 @@ export interface ThroughputPlace {
   readonly client: pg.Client
   readonly receiver: { readonly port: number; readonly pid: number }
   readonly workerPid: number
-  readonly concurrency: number
 }
 
 interface Round {
@@ -30,6 +29,8 @@ export interface ThroughputFigures {
 const ROUNDS = 3
 const SECONDS = 5
 const BODY_BYTES = 700
+/** Under way at once; more make the bare loop slower. */
+const BARE_CONCURRENCY = 200
 /** More than can be sent. */
 const PER_SECOND_AT_MOST = 20_000
 
@@ -53,9 +54,9 @@ export async function measureThroughput(say: Say, place: ThroughputPlace): Promi
   return { rounds, ratio }
 }
 
-async function bare({ receiver, concurrency }: ThroughputPlace, seconds: number): Promise<Round> {
+async function bare({ receiver }: ThroughputPlace, seconds: number): Promise<Round> {
   const before = await costOf(receiver.pid)
-  const args = [receiver.port, concurrency, seconds, BODY_BYTES].map(String)
+  const args = [receiver.port, BARE_CONCURRENCY, seconds, BODY_BYTES].map(String)
   const loop = JSON.parse(await lineOf('bench/src/bare-sender.ts', args)) as {
     perSecond: number
     sent: number

@@ -41,7 +41,7 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
     name: 'deliveries',
     leaseSeconds: 45,
     batch: 200,
-    concurrency: 400,
+    concurrency: 600,
     claim: (_db, lease) => claimDueDeliveries(needs.db, lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.deliveries', row, seconds),
     release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),
