@@ -2,6 +2,7 @@
  * The process: configuration, migrations, key check, then the composed service until a signal ends it. Every way to
  * fail at start is one sentence on standard error and a non-zero exit.
  */
+import { getPriority, setPriority } from 'node:os'
 import { compose, type Service } from './compose.ts'
 import { type Config, readConfig } from './config.ts'
 import { migrate } from './db/migrate.ts'
@@ -10,6 +11,8 @@ import { errorFields, type Log, openLog } from './platform/log.ts'
 import { verifyKeys } from './vault/store.ts'
 
 const DRAIN_MS = 8_000
+/** A process that only works leaves the processor to the doors: a backlog can wait, a provider cannot (decision 51). */
+const YIELDS_BY = 5
 
 async function main(): Promise<void> {
   const reading = readConfig()
@@ -53,6 +56,7 @@ async function main(): Promise<void> {
 
 async function start(config: Config, log: Log): Promise<Service> {
   try {
+    if (config.role === 'work') setPriority(Math.min(19, getPriority() + YIELDS_BY))
     await verifyBeforeMigrating(config, log)
     const applied = await migrate(config.migrationDatabaseUrl, runtimeRoleOf(config))
     if (applied.length > 0) log.info({ migrations: applied.join(' ') }, 'migrated')

@@ -4,20 +4,18 @@
  * 500 events a second through one real process. How fast due rows are claimed with a million waiting at one clogged
  * destination among 200, against none.
  */
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type AuthUnderFault, startAuthUnderFault } from '../../e2e/src/auth-process.ts'
 import { onOwnDatabase } from '../../e2e/src/refresh-storm.ts'
 import { seedSubscription } from '../../e2e/src/seed.ts'
 import { measureClaims } from './delivery-claims.ts'
-import { lineOf, startTool } from './tool.ts'
+import { measureThroughput } from './delivery-throughput.ts'
+import { startTool } from './tool.ts'
 
-const ROUNDS = 3
-const SECONDS = 5
-/** As many as one process works on at once. */
-const CONCURRENCY = 200
-const BODY_BYTES = 700
+/** As many as one process works on at once: those that are being claimed and settled too. */
+const CONCURRENCY = 600
 const EVENTS_PER_SECOND = 500
 const LATENCY_SECONDS = 20
 
@@ -25,6 +23,7 @@ type Say = (line: string) => void
 
 export const benchDelivery = (say: Say): Promise<object> =>
   onOwnDatabase(async (databaseUrl, directory) => {
+    const load = loadavg()[0] ?? 0
     const receiver = await startTool('bench/src/counting-receiver.ts')
     const { port } = JSON.parse(receiver.firstLine) as { port: number }
     const client = new pg.Client({ connectionString: databaseUrl })
@@ -39,11 +38,18 @@ export const benchDelivery = (say: Say): Promise<object> =>
         secrets: all.secrets,
         name: 'work',
       })
-      const throughput = await measureThroughput(say, client, port).finally(() => worker.stop())
+      await client.query('update auth.destinations set concurrency = $1', [CONCURRENCY])
+      const throughput = await measureThroughput(say, {
+        client,
+        receiver: { port, pid: receiver.pid },
+        workerPid: worker.child.pid ?? Number.NaN,
+      }).finally(() => worker.stop())
       const claims = await measureClaims(say, databaseUrl)
       return {
         machine: `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, receiver and PostgreSQL on the same machine`,
         date: new Date().toISOString(),
+        // what others kept running on it meanwhile; the times on the clock mean little beside more than one
+        loadAverageBefore: Math.round(load * 10) / 10,
         throughput,
         latency,
         claims,
@@ -53,60 +59,6 @@ export const benchDelivery = (say: Say): Promise<object> =>
       await receiver.stop()
     }
   })
-
-async function measureThroughput(say: Say, client: pg.Client, port: number) {
-  await client.query('update auth.destinations set concurrency = $1', [CONCURRENCY])
-  const { rows } = await client.query<{ id: string }>('select id from auth.destinations limit 1')
-  const destination = rows[0]?.id
-  /** More than can be sent in the time; what is left is taken away, so that the bare loop has the machine for itself. */
-  const ours = async (seconds: number): Promise<number> => {
-    await client.query(
-      `with event as (
-         insert into auth.events (id, recorded_at, type, source, data)
-         select 'evt_' || gen_random_uuid(), date_trunc('milliseconds', auth.clock()), 'ca.flovify.mail.mailbox.v1.notified', 'https://bench.test/x',
-                convert_to(rpad('{"specversion":"1.0"', $2, 'x'), 'UTF8')
-           from generate_series(1, 1000)
-         returning id, recorded_at)
-       insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, due_at, created_at)
-       select 'dlv_' || gen_random_uuid(), event.id, event.recorded_at, $1, 'rul_bench', auth.clock(), auth.clock()
-         from event, generate_series(1, $3::int)`,
-      [destination, BODY_BYTES, seconds * 10],
-    )
-    await client.query('analyze auth.deliveries')
-    await sleep(1_000)
-    const [before, from] = [await countAt(port), performance.now()]
-    await sleep(seconds * 1_000)
-    const [after, to] = [await countAt(port), performance.now()]
-    await client.query('delete from auth.deliveries where lease_until is null')
-    while ((await client.query('select 1 from auth.deliveries limit 1')).rows.length > 0) {
-      await client.query('delete from auth.deliveries where lease_until is null')
-      await sleep(100)
-    }
-    return Math.round(((after - before) / (to - from)) * 1_000)
-  }
-  const bare = async (seconds: number): Promise<number> =>
-    (
-      JSON.parse(
-        await lineOf('bench/src/bare-sender.ts', [port, CONCURRENCY, seconds, BODY_BYTES].map(String)),
-      ) as { perSecond: number }
-    ).perSecond
-  say('throughput: warming up')
-  await ours(3)
-  await bare(2)
-  const rounds: { bare: number; ours: number }[] = []
-  for (let round = 1; round <= ROUNDS; round += 1) {
-    const figures = { bare: await bare(SECONDS), ours: await ours(SECONDS) }
-    rounds.push(figures)
-    say(
-      `round ${round}  bare undici loop ${figures.bare}/s   ours, claimed, signed, settled ${figures.ours}/s`,
-    )
-  }
-  const sum = (pick: (one: { bare: number; ours: number }) => number) =>
-    rounds.reduce((total, one) => total + pick(one), 0)
-  const ratio = sum((one) => one.ours) / sum((one) => one.bare)
-  say(`deliveries ÷ bare loop: ${ratio.toFixed(2)}`)
-  return { rounds, ratio }
-}
 
 /** Open loop: an event is sent when its time has come, whatever became of those before. */
 async function measureLatency(say: Say, auth: AuthUnderFault, databaseUrl: string, port: number) {
@@ -154,7 +106,5 @@ async function measureLatency(say: Say, auth: AuthUnderFault, databaseUrl: strin
   return figures
 }
 
-const countAt = async (port: number) =>
-  ((await (await fetch(`http://127.0.0.1:${port}/count`)).json()) as { count: number }).count
 const latenciesAt = async (port: number) =>
   (await (await fetch(`http://127.0.0.1:${port}/latencies`)).json()) as number[]

@@ -5,6 +5,7 @@
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { getPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { startAuthUnderFault } from './auth-process.ts'
@@ -76,6 +77,10 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
       name: 'work',
       secrets: door.secrets,
     })
+    expect(
+      getPriority(worker.child.pid ?? 0) > getPriority(door.child.pid ?? 0),
+      'the working process leaves the processor to the door',
+    )
     /** @returns what was drained and acknowledged in so many seconds */
     const watch = async (seconds: number) => {
       const before = receiver.counts()

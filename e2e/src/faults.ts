@@ -104,6 +104,16 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       'forgeries as fast as they go from another address beside 50 genuine ones a second, about a minute',
     run: async (print) => (await import('./flood.ts')).floodAtSize(print),
   },
+  outage: {
+    summary: 'a receiver that is down for six simulated hours and comes back, about a minute',
+    run: async (print) =>
+      (await import('./tested-fault.ts')).runTested('auth/test/delivery/outage.test.ts', print),
+  },
+  'kill-points': {
+    summary: 'kill -9 of a working process at five points of a delivery, about a minute',
+    run: async (print) =>
+      (await import('./tested-fault.ts')).runTested('e2e/test/faults/killed-worker.test.ts', print),
+  },
   'hanging-destination': {
     summary: 'one destination of 50 never answers for ten minutes, the others’ times, about fourteen minutes',
     run: async (print) => (await import('./hanging-destination.ts')).hangAtSize(print),

@@ -33,14 +33,18 @@ export async function costOfFamily(pid: number): Promise<ProcessCost | undefined
   let { cpuMs, residentMb } = parent
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue
-    const stat = await read(`/proc/${entry}/stat`)
-    if (stat === undefined) continue
-    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) !== pid) continue
+    if ((await parentOf(Number(entry))) !== pid) continue
     const cost = await costOf(Number(entry))
     cpuMs += cost?.cpuMs ?? 0
     residentMb = Math.max(residentMb, cost?.residentMb ?? 0)
   }
   return { cpuMs, residentMb }
+}
+
+/** @returns undefined where it is not known */
+export async function parentOf(pid: number): Promise<number | undefined> {
+  const stat = await read(`/proc/${pid}/stat`)
+  return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
 }
 
 const read = (path: string) => readFile(path, 'utf8').catch(() => undefined)

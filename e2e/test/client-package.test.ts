@@ -11,7 +11,7 @@ import { promisify } from 'node:util'
 import { Secret } from '@flovify/providers'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createCaller } from '../../auth/src/callers/callers.ts'
-import { sign } from '../../auth/src/delivery/signature.ts'
+import { sign, signingKey } from '../../auth/src/delivery/signature.ts'
 import { signIn, until } from '../../auth/test/http/people.ts'
 import { seedToken } from '../../auth/test/proxy/upstream.ts'
 import { openWorld, type World } from '../../auth/test/world.ts'
@@ -178,7 +178,7 @@ test('example 3 takes a delivery that is ours and refuses one that is not', asyn
   const post = (bytes: Buffer) =>
     fetch(`http://127.0.0.1:${port}/`, {
       method: 'POST',
-      headers: { ...sign([new Secret(secret)], 'evt_a', new Date(), body) },
+      headers: { ...sign([signingKey(new Secret(secret))], 'evt_a', new Date(), body) },
       body: new Uint8Array(bytes),
     })
   expect((await post(body)).status).toBe(204)

@@ -75,7 +75,8 @@ export async function deleteSomeEvents(tx: Db, ownerId: string): Promise<Record<
       delete from auth.deliveries d using gone g
        where d.event_recorded_at = g.recorded_at and d.event_id = g.id returning d.id
     ), outcomes as (
-      delete from auth.delivery_outcomes o using gone g where o.event_id = g.id returning o.id
+      delete from auth.delivery_outcomes o using gone g
+       where o.event_recorded_at = g.recorded_at and o.event_id = g.id returning o.id
     ), attempts as (
       delete from auth.attempts a
        where a.delivery_id in (select id from deliveries union all select id from outcomes) returning 1

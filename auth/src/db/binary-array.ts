@@ -2,13 +2,15 @@
  * Arrays as PostgreSQL reads them in binary form, for statements that take columns of many rows at once: a `bytea[]` as
  * text costs two hex digits a byte, written here and parsed there, more than storing the rows. The cast in the statement
  * (`$1::text[]`) names the type. Only for types whose binary form is fixed: source: PostgreSQL 15–18, `array_recv`,
- * `textrecv`, `bytearecv`, `timestamptz_recv`.
+ * `textrecv`, `bytearecv`, `timestamptz_recv`, `int4recv`, `float8recv`.
  *
  * A column writes itself where it is sent from (`column-query.ts`), so that a group of many rows is copied once.
  */
 
 const BYTEA = 17
+const INT4 = 23
 const TEXT = 25
+const FLOAT8 = 701
 const TIMESTAMPTZ = 1184
 /** Dimensions, whether there are nulls, element type, length, lower bound. */
 const HEADER_BYTES = 20
@@ -90,6 +92,30 @@ export function timestampArray(values: readonly (Date | null)[]): BinaryArray {
         at = target.writeInt32BE(high * 1000 + Math.floor(low / TWO_TO_32), at)
         at = target.writeUInt32BE(low % TWO_TO_32, at)
       }
+    }
+    return at
+  })
+}
+
+/** @returns the value of a parameter that is cast to `int[]` */
+export function integerArray(values: readonly (number | null)[]): BinaryArray {
+  return new BinaryArray(HEADER_BYTES + values.length * 8, (target, start) => {
+    let at = header(target, start, INT4, values.length)
+    for (const value of values) {
+      at = target.writeInt32BE(value === null ? NULL : 4, at)
+      if (value !== null) at = target.writeInt32BE(value, at)
+    }
+    return at
+  })
+}
+
+/** @returns the value of a parameter that is cast to `double precision[]` */
+export function doubleArray(values: readonly (number | null)[]): BinaryArray {
+  return new BinaryArray(HEADER_BYTES + values.length * 12, (target, start) => {
+    let at = header(target, start, FLOAT8, values.length)
+    for (const value of values) {
+      at = target.writeInt32BE(value === null ? NULL : 8, at)
+      if (value !== null) at = target.writeDoubleBE(value, at)
     }
     return at
   })

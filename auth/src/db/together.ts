@@ -1,7 +1,7 @@
 /**
  * One statement for what many requests want at the same time. What comes while a statement is under way goes into the
  * next one, so a single request waits for nothing and a hundred share a round trip and a commit. A statement that takes
- * long does not hold up the rest: after some milliseconds the next begins beside it. What the database refuses as bad data
+ * long does not hold up the rest: after some milliseconds the next begins beside it. Who is in no hurry can gather. What the database refuses as bad data
  * fails alone. It keeps nothing and repeats nothing else.
  */
 import { sqlState } from './sql.ts'
@@ -16,6 +16,8 @@ export interface TogetherLimits {
   readonly most: number
   /** Statements under way at once. */
   readonly atOnce: number
+  /** After a group of several the next one waits so long for company, unless it is full. Not at all unless given. */
+  readonly gatherMs?: number
 }
 
 interface Waiting<In, Out> {
@@ -36,6 +38,8 @@ export function openTogether<In, Out>(
   let underWay = 0
   let patience: NodeJS.Timeout | undefined
   let planned = false
+  let last = 0
+  const { most, atOnce, gatherMs = 0 } = limits
 
   function begin(): void {
     planned = false
@@ -43,7 +47,9 @@ export function openTogether<In, Out>(
     patience = undefined
     if (waiting.length === 0) return
     underWay += 1
-    void settle(run, waiting.splice(0, limits.most)).finally(() => {
+    const group = waiting.splice(0, most)
+    last = group.length
+    void settle(run, group).finally(() => {
       underWay -= 1
       plan()
     })
@@ -51,12 +57,13 @@ export function openTogether<In, Out>(
   }
 
   function plan(): void {
-    if (waiting.length === 0 || planned || underWay >= limits.atOnce) return
-    if (underWay === 0) {
+    if (waiting.length === 0 || planned || underWay >= atOnce) return
+    const gathers = gatherMs > 0 && last > 1
+    if (waiting.length >= most || (underWay === 0 && !gathers)) {
       planned = true
       // what arrived in this turn of the event loop goes along
       setImmediate(begin)
-    } else patience ??= setTimeout(begin, PATIENCE_MS)
+    } else patience ??= setTimeout(begin, Math.max(PATIENCE_MS, gatherMs))
   }
 
   return {

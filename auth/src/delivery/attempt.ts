@@ -8,9 +8,10 @@ import type { Vault } from '../vault/vault.ts'
 import type { DestinationForAttempt, OpenForAttempt } from './destination-attempt.ts'
 import type { Egress, EgressAnswer } from './egress.ts'
 import { redactBody, redactHeaders } from './redact.ts'
+import type { SendingDestination } from './sending-store.ts'
 import type { Attempt } from './settle-store.ts'
 import { sign } from './signature.ts'
-import type { DeliveryRow, Sending } from './store.ts'
+import type { DeliveryRow } from './store.ts'
 
 export interface AttemptNeeds {
   readonly vault: Vault
@@ -37,13 +38,13 @@ export async function attemptDelivery(
   needs: AttemptNeeds,
   open: OpenForAttempt,
   row: DeliveryRow,
-  sending: Sending,
+  to: SendingDestination,
   body: Buffer,
   signal: AbortSignal,
 ): Promise<AttemptResult> {
   const startedAt = needs.clock.now()
   const began = monotonicMs()
-  const destination = openOrUndefined(open, row.destination_id, sending)
+  const destination = openOrUndefined(open, to.id, to)
   // A key that is missing today may be configured tomorrow: it costs a try of the schedule, not the delivery.
   if (destination === undefined)
     return {
@@ -51,7 +52,7 @@ export async function attemptDelivery(
       attempt: { startedAt, durationMs: 0, status: null, error: 'vault_error' },
       retryAfter: undefined,
       retries: true,
-      stepsMs: sending.retry_schedule?.map((seconds) => seconds * 1_000),
+      stepsMs: to.retry_schedule?.map((seconds) => seconds * 1_000),
     }
   const answer = await needs.egress.post({
     url: destination.url,
@@ -59,7 +60,7 @@ export async function attemptDelivery(
       ...destination.headers,
       'content-type': 'application/cloudevents+json; charset=utf-8',
       'user-agent': `FlovifyConnect/${needs.version}`,
-      ...sign(destination.secrets, row.event_id, startedAt, body),
+      ...sign(destination.keys, row.event_id, startedAt, body),
     },
     body,
     deadlineMs: destination.timeoutMs,

@@ -5,6 +5,7 @@
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
+import { isDelivery } from './delivery-history-store.ts'
 
 /**
  * Open again and due now, with a plan that begins anew.
@@ -24,7 +25,7 @@ export async function readDeliveryState(db: Db, id: string): Promise<string | un
   const row = await db.one<{ state: string }>(sql`
     select state from auth.deliveries where id = ${id}
     union all
-    select state from (select state from auth.delivery_outcomes where id = ${id} limit 1) o`)
+    select state from (select state from auth.delivery_outcomes w where ${isDelivery(id)} limit 1) o`)
   return row?.state
 }
 

@@ -8,8 +8,9 @@ import type { Ledger } from '../ledger/ledger.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { subjectOf } from './health.ts'
+import { loadSending, type Sending } from './sending-store.ts'
 import { type Attempt, type DeathReason, settleDead, settlePoison } from './settle-store.ts'
-import { type DeliveryRow, loadSending, type Sending } from './store.ts'
+import type { DeliveryRow } from './store.ts'
 
 export interface DeathNeeds {
   readonly db: Database
@@ -63,7 +64,7 @@ function tellingOf(row: DeliveryRow, sending: Sending, reason: DeathReason) {
     area: 'lifecycle',
     subject: subjectOf(row.destination_id),
     data: {
-      destination: { id: row.destination_id, name: sending.name },
+      destination: { id: row.destination_id, name: sending.destination.name },
       delivery: row.id,
       event: row.event_id,
       attempts: row.attempts,

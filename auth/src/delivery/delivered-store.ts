@@ -3,7 +3,7 @@
  * of the hot table, for every row whose lease is still the settler's own. Rows are locked in the order of their ids, so
  * that two statements never wait for one another.
  */
-import { byteaArray, textArray, timestampArray } from '../db/binary-array.ts'
+import { byteaArray, doubleArray, integerArray, textArray, timestampArray } from '../db/binary-array.ts'
 import type { Db } from '../db/sql.ts'
 import { sql, sqlState } from '../db/sql.ts'
 import { type Attempt, ensureToday } from './settle-store.ts'
@@ -39,17 +39,18 @@ async function settleOnce(db: Db, group: readonly Delivered[]): Promise<readonly
       select * from unnest(
         ${text(({ row }) => row.id)}::text[], ${text(({ row }) => row.lease_id)}::text[],
         ${timestampArray(group.map(({ attempt }) => attempt.startedAt))}::timestamptz[],
-        ${group.map(({ attempt }) => attempt.durationMs)}::double precision[], ${group.map(({ attempt }) => attempt.status)}::int[],
+        ${doubleArray(group.map(({ attempt }) => attempt.durationMs))}::double precision[], ${integerArray(group.map(({ attempt }) => attempt.status))}::int[],
         ${text(({ attempt }) => (attempt.phases === undefined ? null : JSON.stringify(attempt.phases)))}::text[],
         ${byteaArray(group.map(({ attempt }) => (attempt.responseHeaders === undefined ? null : Buffer.from(JSON.stringify(attempt.responseHeaders)))))}::bytea[],
         ${byteaArray(group.map(({ attempt }) => attempt.responseBody ?? null))}::bytea[])
         as g (id, lease_id, started_at, duration_ms, status, phases, response_headers, response_body)
     ), held as materialized (
-      select d.id from auth.deliveries d
-       where d.id in (select id from given) and d.lease_id = (select g.lease_id::uuid from given g where g.id = d.id)
-       order by d.id for update
+      select d.ctid as place from auth.deliveries d join given g on g.id = d.id and g.lease_id::uuid = d.lease_id
+       where d.id = any(${text(({ row }) => row.id)}::text[])
+       order by d.id for update of d
     ), settled as (
-      delete from auth.deliveries d using held where d.id = held.id returning d.*
+      delete from auth.deliveries d where d.ctid = any(array(select place from held))
+      returning d.id, d.event_id, d.event_recorded_at, d.destination_id, d.rule_id, d.attempts, d.created_at
     ), tried as (
       insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error,
                                  phases, response_headers, response_body)

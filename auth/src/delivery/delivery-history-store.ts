@@ -3,7 +3,8 @@
  * delivery_outcomes. Both are read by one statement, so that a delivery that is being settled is seen exactly once.
  */
 import type { Db, Sql } from '../db/sql.ts'
-import { sql } from '../db/sql.ts'
+import { empty, sql } from '../db/sql.ts'
+import { timeOfId } from '../platform/ids.ts'
 
 export interface AttemptHistory {
   readonly number: number
@@ -54,6 +55,15 @@ interface DeliveryRow {
 interface AttemptRow extends Omit<AttemptHistory, 'started_at'> {
   readonly delivery_id: string
   readonly started_at: Date
+}
+
+/**
+ * A condition on `w`, for both tables: the delivery of that id. The id begins with the time at which its event was
+ * recorded, and outcomes have an index of that; one without a time (made before 0600) is looked for in all of them.
+ */
+export function isDelivery(id: string): Sql {
+  const at = timeOfId(id)
+  return sql`w.id = ${id} ${at === undefined ? empty : sql`and w.event_recorded_at >= ${at} and w.event_recorded_at < ${at}::timestamptz + interval '1 ms'`}`
 }
 
 /**

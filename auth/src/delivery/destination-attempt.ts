@@ -3,16 +3,18 @@
  * take out of the answer. The row is read anew for each attempt, so a change counts from the next one on; what the same
  * sealed row opens to is kept for seconds, because opening costs more than sending.
  */
+import type { KeyObject } from 'node:crypto'
 import { Secret } from '@flovify/providers'
 import type { KeyContext, Vault } from '../vault/vault.ts'
 import type { SealedForAttempt } from './destination-store.ts'
 import { type Redact, redactor } from './redact.ts'
+import { signingKey } from './signature.ts'
 
 export interface DestinationForAttempt {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   /** Newest first; the second one only while it is being replaced. */
-  readonly secrets: readonly Secret[]
+  readonly keys: readonly KeyObject[]
   readonly timeoutMs: number
   /** Undefined: the default plan. */
   readonly retryStepsMs: readonly number[] | undefined
@@ -42,7 +44,7 @@ export function openForAttempt(vault: Vault, id: string, row: SealedForAttempt):
   return {
     url: row.url,
     headers,
-    secrets,
+    keys: secrets.map(signingKey),
     timeoutMs: row.timeout_ms,
     retryStepsMs: row.retry_schedule?.map((seconds) => seconds * 1_000),
     retries: (status) => statuses === null || statuses.includes(status),
@@ -70,6 +72,7 @@ export function openRemembered(vault: Vault, monotonicMs: () => number): OpenFor
 }
 
 function isSame(a: SealedForAttempt, b: SealedForAttempt): boolean {
+  if (a === b) return true
   return (
     a.secret === b.secret &&
     a.previous_secret === b.previous_secret &&

@@ -43,87 +43,135 @@ export type EgressAnswer =
 const MAX_ANSWER_BYTES = 64 * 1024
 const KEPT_BYTES = 4 * 1024
 
-export async function send(agent: Agent, url: URL, request: EgressRequest): Promise<EgressAnswer> {
-  const deadline = AbortSignal.timeout(request.deadlineMs)
-  const signal = request.signal === undefined ? deadline : AbortSignal.any([deadline, request.signal])
-  const began = monotonicMs()
-  const times: SocketTimes = {}
-  const phases = (firstByteMs?: number): Phases => ({
-    ...times,
-    ...(firstByteMs === undefined ? {} : { firstByteMs }),
-    totalMs: monotonicMs() - began,
-  })
-  try {
-    const answering = attemptTimes.run(times, () =>
-      agent.request({
-        origin: url.origin,
-        path: `${url.pathname}${url.search}`,
-        method: 'POST',
-        headers: request.headers,
-        body: request.body,
-        signal,
-        headersTimeout: request.deadlineMs,
-        bodyTimeout: request.deadlineMs,
-      }),
-    )
-    const answer = await beforeAbort(answering, signal)
-    const firstByteMs = monotonicMs() - began
-    const body = await readSome(answer.body)
-    return {
-      kind: 'answered',
-      status: answer.statusCode,
-      retryAfter: oneValue(answer.headers['retry-after']),
-      headers: definedOnly(answer.headers),
-      body,
-      phases: phases(firstByteMs),
+export function send(agent: Agent, url: URL, request: EgressRequest): Promise<EgressAnswer> {
+  return new Promise((resolve) => {
+    const exchange = new Exchange(request, resolve)
+    const { deadlineMs } = request
+    try {
+      attemptTimes.run(exchange.times, () =>
+        agent.dispatch(
+          {
+            origin: url.origin,
+            path: `${url.pathname}${url.search}`,
+            method: 'POST',
+            headers: request.headers,
+            body: request.body,
+            headersTimeout: deadlineMs,
+            bodyTimeout: deadlineMs,
+          },
+          exchange,
+        ),
+      )
+    } catch (error) {
+      exchange.fail(error)
     }
-  } catch (error) {
-    if (error instanceof EgressRefusedError)
-      return { kind: 'refused', reason: error.reason, phases: phases() }
-    if (request.signal?.aborted === true) return { kind: 'failed', error: 'aborted', phases: phases() }
-    return { kind: 'failed', error: deadline.aborted ? 'timeout' : failureCodeOf(error), phases: phases() }
-  }
-}
-
-/** undici looks at the signal only once a socket is there (7.30, measured), so connecting could outlast the deadline. */
-function beforeAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    if (signal.aborted) onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
 }
 
 /**
- * Reads the answer away, so that the socket can serve again, and keeps its beginning; beyond the limit, or when it
- * breaks off, the socket is destroyed. The status is what counts, and it has been said: nothing that a body does
- * changes it.
+ * One request and its answer, as undici tells of it: without the streams, signals and promises of its friendlier calls,
+ * which cost more than the request (decision 50). The first end counts; what comes after it changes nothing.
  */
-async function readSome(body: Dispatcher.ResponseData['body']): Promise<Buffer> {
-  const kept: Buffer[] = []
-  let read = 0
-  try {
-    for await (const chunk of body) {
-      const bytes = chunk as Buffer
-      if (read < KEPT_BYTES) kept.push(bytes.subarray(0, KEPT_BYTES - read))
-      read += bytes.length
-      if (read > MAX_ANSWER_BYTES) break
-    }
-  } catch {
-    // cut at the deadline or by the other side
-  } finally {
-    body.destroy()
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly times: SocketTimes = {}
+  readonly #request: EgressRequest
+  readonly #resolve: (answer: EgressAnswer) => void
+  readonly #began = monotonicMs()
+  readonly #deadline: NodeJS.Timeout
+  #controller: Dispatcher.DispatchController | undefined
+  #ended = false
+  #head: { status: number; headers: Dispatcher.ResponseData['headers']; firstByteMs: number } | undefined
+  #kept: Buffer[] = []
+  #read = 0
+
+  constructor(request: EgressRequest, resolve: (answer: EgressAnswer) => void) {
+    this.#request = request
+    this.#resolve = resolve
+    this.#deadline = setTimeout(() => this.#cut('timeout'), request.deadlineMs)
+    const { signal } = request
+    if (signal?.aborted === true) this.#onAbort()
+    else signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
-  return Buffer.concat(kept)
+
+  /** Once a socket is there. One that ended while it waited for a socket (7.30, measured) is never sent. */
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#ended) controller.abort(new Error('ended'))
+  }
+
+  onResponseStart(_: unknown, status: number, headers: Dispatcher.ResponseData['headers']): void {
+    // 1xx announces an answer and is none
+    if (status >= 200) this.#head = { status, headers, firstByteMs: monotonicMs() - this.#began }
+  }
+
+  /** Reads the answer away, so that the socket can serve again, and keeps its beginning. */
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    // a copy: what is kept must not hold on to the socket's whole buffer
+    if (this.#read < KEPT_BYTES) this.#kept.push(Buffer.from(chunk.subarray(0, KEPT_BYTES - this.#read)))
+    this.#read += chunk.length
+    if (this.#read <= MAX_ANSWER_BYTES) return
+    this.#answer()
+    controller.abort(new Error('too much'))
+  }
+
+  onResponseEnd(): void {
+    this.#answer()
+  }
+
+  onResponseError(_: unknown, error: Error): void {
+    this.fail(error)
+  }
+
+  fail(error: unknown): void {
+    if (error instanceof EgressRefusedError)
+      this.#end({ kind: 'refused', reason: error.reason, phases: this.#phases() })
+    else this.#failed(failureCodeOf(error))
+  }
+
+  readonly #onAbort = () => this.#cut('aborted')
+
+  /** undici aborts only once a socket is there, so connecting could outlast the deadline: the end does not wait for it. */
+  #cut(error: 'timeout' | 'aborted'): void {
+    this.#failed(error)
+    this.#controller?.abort(new Error(error))
+  }
+
+  /** The status is what counts, and once it has been said nothing that a body does changes it. */
+  #failed(error: FailureCode): void {
+    if (this.#head !== undefined) this.#answer()
+    else this.#end({ kind: 'failed', error, phases: this.#phases() })
+  }
+
+  #answer(): void {
+    if (this.#head === undefined) {
+      this.#end({ kind: 'failed', error: 'bad_answer', phases: this.#phases() })
+      return
+    }
+    const { status, headers, firstByteMs } = this.#head
+    this.#end({
+      kind: 'answered',
+      status,
+      retryAfter: oneValue(headers['retry-after']),
+      headers: headers as Readonly<Record<string, string | readonly string[]>>,
+      body: this.#kept.length === 1 ? (this.#kept[0] as Buffer) : Buffer.concat(this.#kept),
+      phases: this.#phases(firstByteMs),
+    })
+  }
+
+  #end(answer: EgressAnswer): void {
+    if (this.#ended) return
+    this.#ended = true
+    clearTimeout(this.#deadline)
+    this.#request.signal?.removeEventListener('abort', this.#onAbort)
+    this.#resolve(answer)
+  }
+
+  #phases(firstByteMs?: number): Phases {
+    const totalMs = monotonicMs() - this.#began
+    return firstByteMs === undefined ? { ...this.times, totalMs } : { ...this.times, firstByteMs, totalMs }
+  }
 }
 
 function oneValue(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' ? header : undefined
-}
-
-function definedOnly(headers: Record<string, string | string[] | undefined>) {
-  const defined: Record<string, string | readonly string[]> = {}
-  for (const [name, value] of Object.entries(headers)) if (value !== undefined) defined[name] = value
-  return defined
 }

@@ -9,6 +9,7 @@ import { type Cursor, cursorOf } from './cursor.ts'
 import {
   type DeliveryDetail,
   type DeliveryHistory,
+  isDelivery,
   readAttemptDetails,
   readDeliveries,
 } from './delivery-history-store.ts'
@@ -73,7 +74,7 @@ export function openHistory(db: Db): History {
       return item === undefined ? undefined : { ...item, payload: row.data.toString('utf8') }
     },
     async delivery(viewer, id) {
-      const [found] = await readDeliveries(db, sql`w.id = ${id}`, visibleTo(viewer))
+      const [found] = await readDeliveries(db, isDelivery(id), visibleTo(viewer))
       if (found === undefined) return undefined
       const detail = { ...found.delivery, event_id: found.eventId }
       return viewer.role === 'admin' ? { ...detail, attempts: await readAttemptDetails(db, id) } : detail

@@ -18,7 +18,11 @@ const LOOKS_SECRET: readonly RegExp[] = [
 const SECRET_HEADERS =
   /^(?:set-cookie2?|www-authenticate|authorization|cookie|.*(?:token|secret|api-?key|password).*)$/
 
-export type Redact = (text: string) => string
+export interface Redact {
+  (text: string): string
+  /** Whether it would change the text: nearly always not, and then nothing is copied. */
+  finds(text: string): boolean
+}
 
 /** @param secrets what was used for the attempt: signing secrets and the values of custom headers */
 export function redactor(secrets: readonly Secret[]): Redact {
@@ -26,12 +30,15 @@ export function redactor(secrets: readonly Secret[]): Redact {
     .flatMap((secret) => spellings(secret.reveal()))
     // the longest first: a secret that contains another one must go as a whole
     .sort((a, b) => b.length - a.length)
-  return (text) => {
+  const finds = (text: string) =>
+    known.some((secret) => text.includes(secret)) || LOOKS_SECRET.some((pattern) => text.search(pattern) >= 0)
+  const redact = (text: string) => {
     let clean = text
     for (const secret of known) clean = clean.replaceAll(secret, REPLACEMENT)
     for (const pattern of LOOKS_SECRET) clean = clean.replace(pattern, REPLACEMENT)
     return clean
   }
+  return Object.assign(redact, { finds })
 }
 
 /** @returns JSON of the answer's headers, without the values of those that carry credentials by name */
@@ -39,12 +46,26 @@ export function redactHeaders(
   redact: Redact,
   headers: Readonly<Record<string, string | readonly string[]>>,
 ): Readonly<Record<string, string | readonly string[]>> {
+  if (!mayHoldSecret(redact, headers)) return headers
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [
       redact(name),
       SECRET_HEADERS.test(name) ? REPLACEMENT : typeof value === 'string' ? redact(value) : value.map(redact),
     ]),
   )
+}
+
+/** Looked at as one text: a secret inside one of them is inside that too. */
+function mayHoldSecret(
+  redact: Redact,
+  headers: Readonly<Record<string, string | readonly string[]>>,
+): boolean {
+  let text = ''
+  for (const [name, value] of Object.entries(headers)) {
+    if (SECRET_HEADERS.test(name)) return true
+    text += `${name}\n${typeof value === 'string' ? value : value.join('\n')}\n`
+  }
+  return redact.finds(text)
 }
 
 /** Bytes that are not UTF-8 become U+FFFD: a body is shown as text, and a secret in it must be found as text. */

@@ -13,7 +13,7 @@ import { findForAttempt } from './destination-store.ts'
 import type { DestinationKind } from './destination-values.ts'
 import type { Egress, EgressAnswer, Phases } from './egress.ts'
 import { explainAnswer } from './explain-answer.ts'
-import { redactBody, redactHeaders } from './redact.ts'
+import { type Redact, redactBody, redactHeaders } from './redact.ts'
 import { sign } from './signature.ts'
 
 export interface TestNeeds {
@@ -67,7 +67,7 @@ export async function sendTest(
       ...destination.headers,
       'content-type': 'application/cloudevents+json; charset=utf-8',
       'user-agent': `FlovifyConnect/${needs.version}`,
-      ...sign(destination.secrets, eventId, at, body),
+      ...sign(destination.keys, eventId, at, body),
     },
     body,
     deadlineMs: destination.timeoutMs,
@@ -96,7 +96,7 @@ function reportOf(
   kind: DestinationKind,
   to: 'production' | 'test',
   answer: EgressAnswer,
-  redact: (text: string) => string,
+  redact: Redact,
 ): TestReport {
   const answered = answer.kind === 'answered' ? answer : undefined
   const body = answered === undefined ? '' : redactBody(redact, answered.body).toString('utf8')

@@ -3,10 +3,8 @@
  * the first, or it would count leases as they were before another process took its share. Settling is in
  * `settle-store.ts`. Correct under any number of processes: all of them take a destination's lock before its rows.
  */
-import { textArray, timestampArray } from '../db/binary-array.ts'
-import type { Database, Db, Transaction } from '../db/sql.ts'
+import type { Database, Transaction } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
-import { attemptColumns, type SealedForAttempt } from './destination-store.ts'
 
 export interface DeliveryRow {
   readonly id: string
@@ -41,9 +39,21 @@ const DESTINATIONS_A_CLAIM = 64
 /** Takes the oldest due deliveries of the destinations that have waited longest, within each one's limits. */
 export function claimDueDeliveries(database: Database, lease: ClaimTerms): Promise<DeliveryRow[]> {
   return database.transaction(async (tx) => {
+    await planForBacklogs(tx)
     const destinations = await lockDestinations(tx)
     return destinations.length === 0 ? [] : takeDueDeliveries(tx, destinations, lease)
   })
+}
+
+/**
+ * The plans of a claim are made once for each connection, and by indexes alone: made anew they cost more than a claim,
+ * and one that was made while nothing waited would read the whole table when a million rows do.
+ */
+async function planForBacklogs(tx: Transaction): Promise<void> {
+  await tx.rows(
+    sql`select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)`,
+    'plan-for-backlogs',
+  )
 }
 
 /**
@@ -103,26 +113,38 @@ function takeDueDeliveries(
              greatest(0, least(concurrency - leased, coalesce(rate_left, ${lease.limit}), ${lease.limit},
                                case when breaker = 'open' then 1 else ${lease.limit} end))::bigint as free
         from bucket
-    ), candidate as (
-      select w.id, slot.last_served_at, row_number() over (partition by slot.id order by w.due_at, w.id) as round
+    ), few as materialized (
+      select w.place, w.due_at, slot.id, slot.last_served_at
         from slot, moment, lateral (
-          select id, due_at from auth.deliveries
+          select ctid as place, due_at from auth.deliveries
+           where destination_id = slot.id and due_at <= moment.now
+             and (lease_until is null or lease_until <= moment.now)
+           order by due_at
+           limit least(slot.free, (select 2 * ceil(${lease.limit}::int / count(*)::float8)::bigint from slot))) w
+    ), candidate as (
+      select * from few where (select count(*) from few) >= ${lease.limit}
+      union all
+      select w.place, w.due_at, slot.id, slot.last_served_at
+        from slot, moment, lateral (
+          select ctid as place, due_at from auth.deliveries
            where destination_id = slot.id and due_at <= moment.now
              and (lease_until is null or lease_until <= moment.now)
            order by due_at
            limit slot.free) w
+       where (select count(*) from few) < ${lease.limit}
     ), chosen as materialized (
-      select id from candidate order by round, last_served_at, id limit ${lease.limit}
+      select place from (select place, last_served_at, row_number() over (partition by id order by due_at) as round from candidate) dealt
+       order by round, last_served_at limit ${lease.limit}
     ), held as materialized (
-      select d.id from auth.deliveries d, moment
-       where d.id in (select id from chosen)
+      select d.ctid as place from auth.deliveries d, moment
+       where d.ctid = any(array(select place from chosen))
          and d.due_at <= moment.now and (d.lease_until is null or d.lease_until <= moment.now)
          for update of d skip locked
     ), taken as (
       update auth.deliveries d
          set lease_until = moment.now + make_interval(secs => ${lease.seconds}), lease_id = ${lease.id}::uuid, claims = d.claims + 1
-        from held, moment
-       where d.id = held.id
+        from moment
+       where d.ctid = any(array(select place from held))
       returning d.id, d.lease_id, d.claims, d.event_id, d.event_recorded_at, d.destination_id, d.attempts, d.plan_start, d.due_at
     ), served as (
       update auth.destinations d
@@ -147,41 +169,3 @@ function takeDueDeliveries(
     'claim-deliveries',
   )
 }
-
-export interface Sending extends SealedForAttempt {
-  /** Null when the event's day has been dropped. */
-  readonly data: Buffer | null
-  readonly name: string
-  readonly deleted: boolean
-  /** Its breaker is open, or it is known to be failing. */
-  readonly unwell: boolean
-  /** The event itself is about a destination. */
-  readonly about_destination: boolean
-}
-
-/**
- * What each attempt needs, read anew each time: a changed URL counts from the next attempt on. One row after the other
- * is looked up by its keys, whatever the planner thinks of the size of the tables.
- * @returns in the order of the rows; undefined where the destination's row is gone
- */
-export async function loadSendings(
-  db: Db,
-  rows: readonly DeliveryRow[],
-): Promise<readonly (Sending | undefined)[]> {
-  const found = await db.rows<Sending & { n: number }>(
-    sql`
-    select r.n::int, e.data, d.name, d.deleted_at is not null as deleted, ${attemptColumns},
-           d.breaker = 'open' or d.failing_since is not null as unwell, coalesce(e.type like '%.destination.v1.%', false) as about_destination
-      from unnest(${textArray(rows.map((row) => row.event_id))}::text[], ${timestampArray(rows.map((row) => row.event_recorded_at))}::timestamptz[],
-                  ${textArray(rows.map((row) => row.destination_id))}::text[]) with ordinality r (event_id, recorded_at, destination_id, n)
-      join auth.destinations d on d.id = r.destination_id
-      left join lateral (select data, type from auth.events where recorded_at = r.recorded_at and id = r.event_id limit 1) e on true`,
-    'load-sendings',
-  )
-  const sendings: (Sending | undefined)[] = rows.map(() => undefined)
-  for (const { n, ...sending } of found) sendings[n - 1] = sending
-  return sendings
-}
-
-export const loadSending = async (db: Db, row: DeliveryRow): Promise<Sending | undefined> =>
-  (await loadSendings(db, [row]))[0]

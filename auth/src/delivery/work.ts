@@ -16,8 +16,9 @@ import { type Delivered, settleDelivered } from './delivered-store.ts'
 import { type OpenForAttempt, openRemembered } from './destination-attempt.ts'
 import { type Health, openHealth } from './health.ts'
 import { nextTry, retryAfterMs } from './schedule.ts'
+import { loadSendings, type Sending } from './sending-store.ts'
 import { settleDueAgain, settleUnsent } from './settle-store.ts'
-import { claimDueDeliveries, type DeliveryRow, loadSendings, type Sending } from './store.ts'
+import { claimDueDeliveries, type DeliveryRow } from './store.ts'
 
 export interface DeliveryWorkNeeds extends AttemptNeeds {
   /** The worker's pool: the claim takes a transaction. */
@@ -34,13 +35,13 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
   const shared: Shared = {
     open: openRemembered(needs.vault, monotonicMs),
     load: openTogether((rows) => loadSendings(needs.db, rows), SHARED),
-    settle: openTogether((group) => settleDelivered(needs.db, group), SHARED),
+    settle: openTogether((group) => settleDelivered(needs.db, group), { ...SHARED, gatherMs: 10 }),
   }
   return {
     name: 'deliveries',
     leaseSeconds: 45,
-    batch: 100,
-    concurrency: 200,
+    batch: 200,
+    concurrency: 600,
     claim: (_db, lease) => claimDueDeliveries(needs.db, lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.deliveries', row, seconds),
     release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),
@@ -55,7 +56,7 @@ interface Shared {
   readonly load: Together<DeliveryRow, Sending | undefined>
   readonly settle: Together<Delivered, boolean>
 }
-const SHARED = { most: 100, atOnce: 2 }
+const SHARED = { most: 200, atOnce: 2 }
 
 async function deliver(
   needs: DeliveryWorkNeeds,
@@ -65,7 +66,7 @@ async function deliver(
   signal: AbortSignal,
 ): Promise<void> {
   const sending = await shared.load.add(row)
-  if (sending === undefined || sending.deleted) {
+  if (sending === undefined || sending.destination.deleted) {
     await settleUnsent(needs.db, row, 'cancelled', 'destination_deleted')
     return
   }
@@ -73,7 +74,7 @@ async function deliver(
     await settleUnsent(needs.db, row, 'expired', 'event_gone')
     return
   }
-  const result = await attemptDelivery(needs, shared.open, row, sending, sending.data, signal)
+  const result = await attemptDelivery(needs, shared.open, row, sending.destination, sending.data, signal)
   // Cut off by us: the row comes again by its lease. An answer that did arrive is settled; fencing judges a lost lease.
   if (result.attempt.error === 'aborted') return
   needs.metrics.attemptSeconds(result.attempt.durationMs / 1000)
@@ -101,7 +102,7 @@ async function settle(
     if (!(await shared.settle.add({ row, attempt }))) return
     needs.metrics.deliveries(row.destination_id, 'delivered')
     needs.log.info(fields, 'delivered')
-    await health.delivered(row.destination_id, sending.unwell)
+    await health.delivered(row.destination_id, sending.destination.unwell)
     return
   }
   const asked = retryAfterMs(retryAfter, needs.clock.now())

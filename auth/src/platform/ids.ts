@@ -69,6 +69,18 @@ function orderedTime(ms: number): string {
   return latest.text
 }
 
+/** 2020: what decodes to an earlier time has none. */
+const EARLIEST_MS = 1_577_836_800_000
+const LATEST_MS = 2 * EARLIEST_MS
+
+/** @returns the time that `newTimedId` was given; undefined for an id that was made without one, nearly always */
+export function timeOfId(id: string): Date | undefined {
+  const from = id.indexOf('_') + 1
+  let ms = 0
+  for (const letter of id.slice(from, from + TIME_LENGTH)) ms = ms * 32 + ORDERED.indexOf(letter)
+  return ms >= EARLIEST_MS && ms < LATEST_MS ? new Date(ms) : undefined
+}
+
 // Random bytes are drawn by the thousand: one system call a request would be seen in the ingest profile.
 const POOL_BYTES = 8192
 let pool = Buffer.alloc(0)

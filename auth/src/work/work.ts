@@ -56,6 +56,11 @@ export interface WorkerNeeds {
 }
 
 const IDLE_MS = 250
+/**
+ * A claim of one row costs as much as one of many. So after a claim that brought something, what comes due and what slots
+ * become free are gathered as long as the claim took, this long at most: claiming takes half of the time at most.
+ */
+const GATHER_MS = 20
 const ERROR_MS = 1_000
 const POISON_CLAIMS = 3
 /** A suspect that has to wait for another one is due again in this time. */
@@ -78,15 +83,25 @@ export function openWorker(needs: WorkerNeeds, kinds: readonly WorkKind<any>[]):
 /** A row whose work threw waits this long; it keeps nothing of the claim. */
 const FAILED_SECONDS = 5
 
+interface Holding {
+  readonly row: DueRow
+  readonly abort: AbortController
+  /** When the lease was last known to be ours. */
+  heldAt: number
+}
+
 function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
-  const inFlight = new Map<Promise<void>, AbortController>()
+  const inFlight = new Map<Holding, Promise<void>>()
   /** Id of the one row in flight whose claim is its last before it counts as poison. */
   let suspect: string | undefined
   let draining = false
   /** Something may be due: set by a nudge or a freed slot, taken by the next claim. */
   let nudged = false
+  /** It pauses for a while, whatever a nudge says, or until there is room for half a batch of what is known to wait. */
+  let gathering: 'time' | 'room' | undefined
   let endPause: (() => void) | undefined
   let running: Promise<void> = Promise.resolve()
+  let beating: NodeJS.Timeout | undefined
 
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
@@ -97,26 +112,45 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       }
       const timer = setTimeout(end, ms)
       endPause = end
-      if (nudged || draining) end()
+      if ((nudged && gathering === undefined) || draining) end()
     })
 
   const nudge = () => {
     nudged = true
-    endPause?.()
+    if (gathering === undefined) endPause?.()
   }
+
+  async function gather(what: 'time' | 'room', ms: number): Promise<void> {
+    gathering = what
+    await pause(ms)
+    gathering = undefined
+  }
+
+  const roomNow = () => Math.min(kind.batch, kind.concurrency - inFlight.size)
+  const enough = Math.min(kind.batch, kind.concurrency) / 2
 
   async function loop(): Promise<void> {
     while (!draining) {
-      const room = Math.min(kind.batch, kind.concurrency - inFlight.size)
+      nudged = false
+      const room = roomNow()
       if (room <= 0) {
-        nudged = false
         await pause(IDLE_MS)
         continue
       }
-      nudged = false
+      const began = performance.now()
       const claimed = await claim(room)
       if (claimed === undefined) await pause(ERROR_MS)
-      else if (claimed < room) await pause(IDLE_MS)
+      else if (claimed === 0) await pause(IDLE_MS)
+      else {
+        const tookMs = Math.min(GATHER_MS, performance.now() - began)
+        if (claimed < room) await gather('time', tookMs)
+        else {
+          // what took all that it could has more to take
+          nudged = true
+          if (roomNow() < enough) await gather('room', GATHER_MS)
+        }
+        await pause(IDLE_MS)
+      }
     }
   }
 
@@ -147,29 +181,36 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   }
 
   function track(row: DueRow): void {
-    const abort = new AbortController()
-    const done = attend(row, abort).finally(() => {
-      inFlight.delete(done)
-      if (row.id === suspect) suspect = undefined
-      // a freed slot may be all the loop waits for
-      nudge()
-    })
-    inFlight.set(done, abort)
+    const holding = { row, abort: new AbortController(), heldAt: performance.now() }
+    inFlight.set(
+      holding,
+      attend(holding).finally(() => {
+        inFlight.delete(holding)
+        if (row.id === suspect) suspect = undefined
+        // a freed slot may be all that the loop waits for
+        nudge()
+        if (gathering === 'room' && roomNow() >= enough) endPause?.()
+      }),
+    )
   }
 
-  async function attend(row: DueRow, abort: AbortController): Promise<void> {
-    const heartbeat = setInterval(
-      () => {
-        kind.extend(needs.db, row, kind.leaseSeconds).then(
-          (held) => {
-            if (!held) abort.abort()
-          },
-          // the database is away: the lease will pass unless a later beat succeeds
-          () => {},
-        )
-      },
-      (kind.leaseSeconds * 1000) / 3,
-    )
+  /** One look at all that is in flight, instead of a timer for each: most rows end long before their first beat. */
+  function beat(): void {
+    const before = performance.now() - (kind.leaseSeconds * 1000) / 4
+    for (const holding of inFlight.keys()) {
+      if (holding.heldAt > before) continue
+      holding.heldAt = performance.now()
+      kind.extend(needs.db, holding.row, kind.leaseSeconds).then(
+        (held) => {
+          if (!held) holding.abort.abort()
+        },
+        // the database is away: the lease will pass unless a later beat succeeds
+        () => {},
+      )
+    }
+  }
+
+  async function attend({ row, abort }: Holding): Promise<void> {
     try {
       if (row.claims > POISON_CLAIMS) await kind.poison(needs.db, row)
       else await kind.run(row, abort.signal)
@@ -185,13 +226,12 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       await kind.release(needs.db, row, FAILED_SECONDS).catch(() => {
         needs.log.warn({ kind: kind.name, row: row.id }, 'the lease could not be given back; it will pass')
       })
-    } finally {
-      clearInterval(heartbeat)
     }
   }
 
   return {
     start: () => {
+      beating = setInterval(beat, (kind.leaseSeconds * 1000) / 12)
       running = loop()
     },
     nudge,
@@ -199,11 +239,12 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       draining = true
       endPause?.()
       const cut = setTimeout(() => {
-        for (const abort of inFlight.values()) abort.abort()
+        for (const { abort } of inFlight.keys()) abort.abort()
       }, graceMs)
       await running
-      await Promise.all(inFlight.keys())
+      await Promise.all(inFlight.values())
       clearTimeout(cut)
+      clearInterval(beating)
     },
   }
 }

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { byteaArray, textArray, timestampArray } from '../../src/db/binary-array.ts'
+import {
+  byteaArray,
+  doubleArray,
+  integerArray,
+  textArray,
+  timestampArray,
+} from '../../src/db/binary-array.ts'
 import { sql } from '../../src/db/sql.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 
@@ -26,6 +32,16 @@ describe('arrays in PostgreSQL’s binary form', () => {
         expect(row).toEqual({ texts, blobs, times })
       }),
       { numRuns: 200 },
+    )
+    const integer = fc.integer({ min: -2_147_483_648, max: 2_147_483_647 })
+    const double = fc.double({ noDefaultInfinity: true, noNaN: true })
+    await fc.assert(
+      fc.asyncProperty(column(integer), column(double), async (integers, doubles) => {
+        const row = await t.db.one<{ integers: unknown; doubles: unknown }>(sql`
+          select ${integerArray(integers)}::int[] as integers, ${doubleArray(doubles)}::double precision[] as doubles`)
+        expect(row).toEqual({ integers, doubles })
+      }),
+      { numRuns: 100 },
     )
   })
 

@@ -22,6 +22,29 @@ test('each item gets its own answer, and what comes together shares a statement'
   expect(await together.add(7)).toBe(14)
 })
 
+test('who gathers shares a statement with what comes a little later, and who is alone waits for nobody', async () => {
+  const groups: number[] = []
+  const together = openTogether(
+    async (items: readonly number[]) => {
+      groups.push(items.length)
+      return items
+    },
+    { most: 64, atOnce: 2, gatherMs: 200 },
+  )
+  const began = performance.now()
+  await together.add(0)
+  await together.add(1)
+  expect(performance.now() - began).toBeLessThan(150)
+  await Promise.all([together.add(2), together.add(3)])
+  const late = [together.add(4)]
+  await pause(20)
+  late.push(together.add(5))
+  await Promise.all(late)
+  // what fills a group does not wait for the time to pass
+  await Promise.all(Array.from({ length: 64 }, (_, n) => together.add(n)))
+  expect(groups).toEqual([1, 1, 2, 2, 64])
+})
+
 test('a statement that is stuck holds up only its own group, and never more than so many are under way', async () => {
   const stuck = Promise.withResolvers<void>()
   let underWay = 0

@@ -119,11 +119,14 @@ describe('a receiver that is down for six hours', () => {
     )
     // as fast as the rate allows, and no faster
     expect(densest).toBe(RATE)
-    console.log('six hours down:', {
+    const figures = {
+      hoursDown: DOWN_MS / HOUR_MS,
       deliveries: outcomes.length,
       askedWhileDown: whileDown.length,
       mostAttempts: Math.max(...outcomes.map(({ attempts }) => attempts)),
+      ratePerSecond: RATE,
       densestSecondAfter: densest,
-    })
+    }
+    console.log(`figures: ${JSON.stringify(figures)}`)
   }, 120_000)
 })

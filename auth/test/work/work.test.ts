@@ -75,6 +75,33 @@ describe('the due-row worker', () => {
     expect(again && (await settle(again))).toHaveLength(1)
   })
 
+  test('RE-02 a lease is kept while its work runs, past its first length; one that was taken away ends the work', async () => {
+    await make(2)
+    const ended: string[] = []
+    const run = async (row: DueRow, signal: AbortSignal) => {
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+      ended.push(row.id)
+    }
+    const worker = openWorker(needs(), [kind(run, 2)])
+    worker.start()
+    const leased = async () =>
+      (
+        await t.db.rows<{ id: string }>(
+          sql`select id from auth.chores where lease_until > auth.clock() order by id`,
+        )
+      ).map(({ id }) => id)
+    await until(async () => (await leased()).length === 2)
+    await new Promise((resolve) => setTimeout(resolve, 3_000))
+    expect(await leased()).toEqual(['c1', 'c2'])
+    expect(ended).toEqual([])
+    await t.db.rows(
+      sql`update auth.chores set lease_id = gen_random_uuid(), lease_until = auth.clock() + interval '1 hour' where id = 'c1'`,
+    )
+    await until(async () => ended.length > 0)
+    expect(ended).toEqual(['c1'])
+    await worker.drain(0)
+  })
+
   test('work that throws is given back uncounted, later, and does not stop the loop', async () => {
     await make(3)
     const done: string[] = []

@@ -102,7 +102,7 @@ const SETTLING = `select pid from pg_stat_activity
 describe('kill -9 of a working process', () => {
   it('DO-09 F2 at five points: delivered at least once, again within 60 s, under the same webhook-id', async () => {
     const results = await Promise.all(POINTS.map(killAt))
-    console.log('killed at five points:', results)
+    console.log(`figures: ${JSON.stringify({ points: results })}`)
     for (const [i, result] of results.entries()) {
       expect(result).toMatchObject({ point: POINTS[i]?.name, state: 'delivered', strangers: 0 })
       expect(result.arrivals).toBe(POINTS[i]?.arrivals)
