@@ -102,7 +102,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
     rules: { disableFor: rules.disableFor, ensureEverything: rules.ensureEverything, reload: book.reload },
   })
 
-  const lookup = openLookup({ db: pools.ingest, channelKeys, monotonicMs })
+  const lookup = openLookup({ db: pools.ingest, channelKeys, vault, log, monotonicMs })
   const rejections = openRejectionSample({ db: pools.work, monotonicMs, log })
   const touch = openTouch({ db: pools.work, log })
   const random = Math.random

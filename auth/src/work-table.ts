@@ -28,6 +28,7 @@ import { dropEndedSecrets } from './delivery/destination-store.ts'
 import { type DeliveryWorkNeeds, deliveryWork } from './delivery/work.ts'
 import { deleteOldRejections } from './ingest/rejection-store.ts'
 import type { Log } from './platform/log.ts'
+import { sweepCertificates } from './subscriptions/certificates.ts'
 import { type CheckNeeds, subscriptionChecks } from './subscriptions/check-work.ts'
 import { subscriptionStops } from './subscriptions/stop-work.ts'
 import { type RenewalNeeds, subscriptionRenewals } from './subscriptions/work.ts'
@@ -81,6 +82,12 @@ export function choreTable(
       everySeconds: HOUR,
       run: async () => {
         await deleteOldDeadRetries(db)
+      },
+    },
+    'sweep-certificates': {
+      everySeconds: HOUR,
+      run: async () => {
+        await sweepCertificates(db)
       },
     },
     'reconcile-subscriptions': { everySeconds: 6 * HOUR, run: needs.reconcile },

@@ -2,6 +2,7 @@
  * The half of the provider contract that is about what arrives: a request from outside, what may be looked up while it
  * is judged, and the verdict. Types only.
  */
+import type { KeyObject } from 'node:crypto'
 
 /** One HTTP request from outside, byte for byte. Header names are lower-case; every occurrence is kept. */
 export interface NotificationRequest {
@@ -34,12 +35,21 @@ export interface Lookup {
   byChannelSecret(presented: string): Promise<KnownSubscription | undefined>
   /** Checks the MAC alone: made by us, although no live subscription may have it. */
   genuineChannelSecret(presented: string): boolean
+  /** The private half of a certificate that was given to the provider for this subscription of ours, and for no other. */
+  privateKey(subscriptionId: string, certificateId: string): Promise<PrivateKeyReading>
   /** Connections of this provider whose `Account.address` equals `address` (lower-case) and that are subscribed to `resource`. */
   byAddress(
     address: string,
     resource: string,
   ): Promise<readonly { readonly connectionId: string; readonly subscriptionId: string }[]>
 }
+
+export type PrivateKeyReading =
+  | { readonly kind: 'key'; readonly key: KeyObject }
+  /** Never given out, of another subscription, or dropped long after it was replaced. */
+  | { readonly kind: 'unknown' }
+  /** It is there and cannot be opened: ours to repair. */
+  | { readonly kind: 'unusable' }
 
 export interface ProviderWebhook {
   /** Whether GET is served too (Dropbox). */
@@ -130,6 +140,8 @@ export interface Fact {
   readonly identity: string | undefined
   /** Provider time of the change, if it names one. */
   readonly time: Date | undefined
+  /** Why the content that came with it could not be read; a fixed word, counted. The fact stands without it. */
+  readonly unreadable?: string
   /** CloudEvents `data`; no token, no clientState. Plain JSON. */
   readonly data: JsonObject
 }

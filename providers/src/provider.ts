@@ -34,6 +34,7 @@ export type {
   Lookup,
   NotificationRequest,
   Orphan,
+  PrivateKeyReading,
   ProviderWebhook,
   RejectionReason,
   SignalKind,
@@ -119,6 +120,8 @@ export interface ProviderSubscriptions {
   renew(request: SubscriptionRenewal): Promise<RenewalOutcome>
   /** Longest time between two renewals where the provider asks for one sooner than at half of the life. */
   renewWithinMs?(resource: string): number | undefined
+  /** For what can be pushed with its content, encrypted to a certificate of ours. Absent: nothing can. */
+  readonly encryption?: SubscriptionEncryption
   /** Whether its pushes wait once the access token that made or renewed it has expired; then it is renewed before that. */
   readonly pausesWithToken?: boolean
   /** What follows from a live one: each calendar of a list. Their kinds begin with its own and a colon. */
@@ -133,6 +136,30 @@ export interface ProviderSubscriptions {
   stop(
     request: SubscriptionStop,
   ): Promise<{ readonly kind: 'stopped' } | { readonly kind: 'failed'; readonly failure: Failure }>
+}
+
+export interface SubscriptionEncryption {
+  /** Whether pushes of this one should carry the changed thing. */
+  wants(of: {
+    readonly resource: string
+    readonly tenant: string | undefined
+    readonly grantedScopes: readonly string[]
+  }): boolean
+  /** A new key pair; whoever asked for it keeps the private key sealed. */
+  newCertificate(): Promise<NewCertificate>
+}
+
+export interface NewCertificate {
+  /** X.509, DER, base64: the public half. */
+  readonly certificate: string
+  /** PKCS #8, DER, base64. */
+  readonly privateKey: Secret
+}
+
+/** The certificate to encrypt to from now on. */
+export interface Encryption {
+  readonly certificateId: string
+  readonly certificate: string
 }
 
 export interface WantedSubscription {
@@ -180,6 +207,8 @@ export interface SubscriptionRequest {
   /** `https://…/webhook/events/{provider}/{ref}`; unused by providers that push to one fixed place (Pub/Sub). */
   readonly notificationUrl: string
   readonly channelSecret: Secret
+  /** Pushes carry the changed thing, encrypted; absent: they say only that something changed. */
+  readonly encryption?: Encryption
   readonly signal: AbortSignal
 }
 
@@ -189,6 +218,8 @@ export interface SubscriptionRenewal {
   readonly accessToken: Secret
   /** What it granted last time: a provider that refuses more need not be asked for more again. */
   readonly grantedLifeMs: number | undefined
+  /** Of one that was made so: the same certificate as before, or the one that takes its place. */
+  readonly encryption?: Encryption
   readonly signal: AbortSignal
 }
 

@@ -135,5 +135,6 @@ export const NOTHING_KNOWN: Lookup = {
   genuineRef: () => undefined,
   byChannelSecret: () => Promise.resolve(undefined),
   genuineChannelSecret: () => false,
+  privateKey: () => Promise.resolve({ kind: 'unknown' }),
   byAddress: () => Promise.resolve([]),
 }

@@ -41,6 +41,8 @@ const readers: Record<keyof Faults, Reader> = {
   expiresIn: (value) => (value === null ? null : count(value)),
   refreshTokenExpiresIn: (value) => (value === null ? null : count(value)),
   duplicateSubscriptions: flag,
+  validationTokensAs: (value) => oneOf(value, ['v1', 'v2', 'null']),
+  itemsAs: (value) => oneOf(value, ['documented', 'seen']),
   oneStandsForMany: flag,
   historyExpired: flag,
   historyIdAs: (value) => oneOf(value, ['number', 'string']),

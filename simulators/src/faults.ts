@@ -100,6 +100,10 @@ export interface Faults {
   refreshTokenExpiresIn: number | null
   /** Graph: accept the same changeType and resource twice instead of 409. */
   duplicateSubscriptions: boolean
+  /** Graph: the form of the tokens beside resource data, or none because the tenant was not set up for them. */
+  validationTokensAs: 'v1' | 'v2' | 'null'
+  /** Graph: items as the page shows them, or with the spellings and members that were met in the field. */
+  itemsAs: 'documented' | 'seen'
   /** One mailbox may have any number of subscriptions: it stands for many in a test of many. */
   oneStandsForMany: boolean
   /** What a client remembers is too old: `startHistoryId` (404), sync and delta tokens (410). */
@@ -144,6 +148,8 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     expiresIn: null,
     refreshTokenExpiresIn: null,
     duplicateSubscriptions: false,
+    validationTokensAs: 'v2',
+    itemsAs: 'documented',
     oneStandsForMany: false,
     historyExpired: false,
     historyIdAs: 'number',

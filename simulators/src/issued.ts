@@ -11,6 +11,7 @@ export type SecretKind =
   | 'id_token'
   | 'pubsub_token'
   | 'security_event'
+  | 'validation_token'
 
 export interface IssuedSecret {
   provider: string

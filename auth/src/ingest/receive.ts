@@ -211,7 +211,10 @@ async function settled(
   switch (commit) {
     case 'stored': {
       if (!(await heeded(needs, providerId, facts))) return RETRY_LATER
-      for (const fact of facts) needs.metrics.events(providerId, fact.type)
+      for (const fact of facts) {
+        needs.metrics.events(providerId, fact.type)
+        if (fact.unreadable !== undefined) needs.metrics.unreadable(providerId, fact.unreadable)
+      }
       const subscriptions = facts.flatMap((fact) =>
         fact.subscriptionId === undefined ? [] : [fact.subscriptionId],
       )

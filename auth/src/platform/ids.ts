@@ -15,6 +15,7 @@ const PREFIXES = {
   rul: 'rule',
   fam: 'session family',
   era: 'erasure',
+  crt: 'certificate',
   adm: 'administrator’s consent',
   rtr: 'retry of dead deliveries',
 } as const

@@ -12,6 +12,8 @@ export interface Metrics {
   refreshFailures(provider: string, failureClass: string): void
   events(provider: string, type: string, count?: number): void
   signatureFailures(provider: string, reason: string, count?: number): void
+  /** Genuine, and its content could not be read. */
+  unreadable(provider: string, reason: string): void
   stateFailures(provider: string, reason: string): void
   revocations(provider: string, outcome: 'ended' | 'given_up'): void
   handshakes(provider: string): void
@@ -75,6 +77,11 @@ export function openMetrics(): Metrics {
     'provider',
     'reason',
   ])
+  const unreadable = counter(
+    'webhook_unreadable_total',
+    'Genuine items whose encrypted content could not be read; their events stand without it',
+    ['provider', 'reason'],
+  )
   const states = counter('oauth_state_failures_total', 'Callbacks and completions refused', [
     'provider',
     'reason',
@@ -168,6 +175,7 @@ export function openMetrics(): Metrics {
     refreshFailures: (provider, failureClass) => refreshFailures.inc({ provider, class: failureClass }),
     events: (provider, type, count = 1) => events.inc({ provider, type }, count),
     signatureFailures: (provider, reason, count = 1) => signatures.inc({ provider, reason }, count),
+    unreadable: (provider, reason) => unreadable.inc({ provider, reason }),
     stateFailures: (provider, reason) => states.inc({ provider, reason }),
     revocations: (provider, outcome) => revocations.inc({ provider, outcome }),
     handshakes: (provider) => handshakes.inc({ provider }),

@@ -7,7 +7,10 @@
 import type { KnownSubscription, Lookup } from '@flovify/providers'
 import type { Db } from '../db/sql.ts'
 import { type SubscriptionId, sha256 } from '../platform/ids.ts'
+import type { Log } from '../platform/log.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
+import type { Vault } from '../vault/vault.ts'
+import { openPrivateKeys } from './certificates.ts'
 import { LruCache } from './lru-cache.ts'
 import { findByAddress, findByChannelHash } from './store.ts'
 import { TimedCache } from './timed-cache.ts'
@@ -15,6 +18,8 @@ import { TimedCache } from './timed-cache.ts'
 export interface LookupNeeds {
   readonly db: Db
   readonly channelKeys: ChannelKeys
+  readonly vault: Vault
+  readonly log: Log
   readonly monotonicMs: () => number
 }
 
@@ -36,6 +41,7 @@ const NOT_KEPT = 0
 export function openLookup(needs: LookupNeeds): SubscriptionLookup {
   const bySecret = new LruCache<KnownSubscription | undefined>(ENTRIES, needs.monotonicMs)
   const byAddress = new LruCache<Subscribed>(ENTRIES, needs.monotonicMs)
+  const privateKeys = openPrivateKeys(needs)
   const genuineRefs = new TimedCache<SubscriptionId>(ENTRIES, SECRET_MS, needs.monotonicMs)
   return {
     of: (providerId) => ({
@@ -59,6 +65,7 @@ export function openLookup(needs: LookupNeeds): SubscriptionLookup {
         })
       },
       genuineChannelSecret: (presented) => needs.channelKeys.genuineChannelSecret(presented),
+      privateKey: privateKeys.read,
       byAddress: (address, resource) =>
         byAddress.read(`${providerId}/${resource}/${address}`, async () => {
           const rows = await findByAddress(needs.db, providerId, address, resource)

@@ -6,6 +6,8 @@
 import type { Failure, Provider, RenewalOutcome, Secret, SubscriptionOutcome } from '@flovify/providers'
 import type { Transaction } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
+import { takeCertificate } from './certificate-store.ts'
+import { chooseCertificate, wantsContent } from './certificates.ts'
 import { callProvider } from './provider-call.ts'
 import { askedWithinMs, isExpiring, renewAgainInSeconds, renewInSeconds } from './renewal-schedule.ts'
 import {
@@ -44,10 +46,12 @@ export async function renew(
   const side = provider.subscriptions
   if (side.isReplaced?.(subscription.resource))
     return replace(needs, due, subscription, provider, accessToken, signal)
-  // Its secret is made by a key that is going out of use, or it is silent although it lives: prolonging changes nothing.
-  // Two at once would send everything twice.
+  // Its secret is made by a key that is going out of use, it is silent although it lives, or its pushes should carry their
+  // content and do not, or the other way round: prolonging changes nothing. Two at once would send everything twice.
   const isUseless =
-    subscription.channel_key_id !== needs.channelKeys.keyId || subscription.silent_since !== null
+    subscription.channel_key_id !== needs.channelKeys.keyId ||
+    subscription.silent_since !== null ||
+    wantsContent(side, subscription) !== (subscription.certificate_id !== null)
   if (isUseless && !side.sharedByAccount(subscription.resource)) {
     await callProvider<RenewalOutcome>(needs, subscription, signal, async (abort) => {
       const { resource } = subscription
@@ -56,12 +60,16 @@ export async function renew(
     })
     return lose(needs, due, subscription, 'replaced')
   }
+  const chosen = await chooseCertificate(needs, due, subscription, side)
+  if (chosen.kind === 'lease_lost') return
+  const encryption = chosen.kind === 'encrypt' ? chosen.encryption : undefined
   const outcome = await callProvider<RenewalOutcome>(needs, subscription, signal, (abort) =>
     side.renew({
       resource: subscription.resource,
       providerSubscriptionId,
       accessToken,
       grantedLifeMs: subscription.life_seconds === null ? undefined : subscription.life_seconds * 1_000,
+      ...(encryption === undefined ? {} : { encryption }),
       signal: abort,
     }),
   )
@@ -69,7 +77,8 @@ export async function renew(
   if (signal.aborted && outcome.kind === 'failed') return
   if (outcome.kind === 'gone') return lose(needs, due, subscription, 'removed')
   if (outcome.kind === 'failed') return later(needs, due, subscription, outcome.failure)
-  await renewed(needs, due, subscription, provider, outcome.expiresAt, token.expiresAt)
+  const ends = { expiresAt: outcome.expiresAt, tokenExpiresAt: token.expiresAt }
+  await renewed(needs, due, subscription, provider, ends, encryption?.certificateId ?? null)
 }
 
 async function replace(
@@ -93,8 +102,8 @@ async function renewed(
   due: DueRow,
   subscription: SubscriptionToCreate,
   provider: Provider,
-  expiresAt: Date,
-  tokenExpiresAt: Date,
+  { expiresAt, tokenExpiresAt }: { readonly expiresAt: Date; readonly tokenExpiresAt: Date },
+  certificateId: string | null,
 ): Promise<void> {
   const lifeSeconds = (expiresAt.getTime() - subscription.now.getTime()) / 1_000
   const { now, resource } = subscription
@@ -102,6 +111,8 @@ async function renewed(
   const inSeconds = renewInSeconds(lifeSeconds, withinMs, needs.random())
   const settled = await settle(needs, due, inSeconds, 'done', async (tx) => {
     await noteRenewed(tx, subscription.id, expiresAt)
+    if (certificateId !== subscription.certificate_id)
+      await takeCertificate(tx, subscription.id, certificateId)
     await needs.ledger.record(tx, [
       eventOf('subscription.v1.renewed', subscription, { expiresAt: expiresAt.toISOString() }),
     ])

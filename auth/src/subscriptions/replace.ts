@@ -6,6 +6,7 @@
 import type { Provider, Secret, SubscriptionOutcome } from '@flovify/providers'
 import { sha256 } from '../platform/ids.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
+import type { Vault } from '../vault/vault.ts'
 import type { DueRow, Nudge } from '../work/work.ts'
 import { notificationUrl } from './address.ts'
 import { STOPS } from './kinds.ts'
@@ -18,6 +19,7 @@ import type { SubscriptionToCreate } from './store.ts'
 
 export interface ReplaceNeeds extends SettleNeeds {
   readonly channelKeys: ChannelKeys
+  readonly vault: Vault
   /** Public origin of the notifications, without a slash at the end. */
   readonly webhookOrigin: string
   readonly nudge: Nudge

@@ -9,6 +9,7 @@ import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { DueRow, Nudge } from '../work/work.ts'
 import type { CallPlaces } from './call-places.ts'
+import { takeCertificate } from './certificate-store.ts'
 import { armCheck } from './check-store.ts'
 import { CHECKS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
@@ -64,6 +65,7 @@ export async function succeed(
   created: Extract<SubscriptionOutcome, { kind: 'created' }>,
   side: ProviderSubscriptions,
   tokenExpiresAt: Date,
+  certificateId: string | null,
 ): Promise<void> {
   const lifeSeconds = (created.expiresAt.getTime() - subscription.now.getTime()) / 1_000
   const withinMs = askedWithinMs(side, subscription.resource, tokenExpiresAt, subscription.now)
@@ -76,6 +78,8 @@ export async function succeed(
       expiresAt: created.expiresAt,
       cursor: created.cursor ?? null,
     })
+    if (certificateId !== subscription.certificate_id)
+      await takeCertificate(tx, subscription.id, certificateId)
     await closeGaps(tx, subscription.id)
     await armCheck(tx, subscription.id)
     await needs.ledger.record(tx, [
@@ -100,7 +104,12 @@ export async function succeed(
   needs.lookup.forget(subscription.connection_id)
   needs.metrics.subscriptions(subscription.provider, 'created')
   needs.log.info(
-    { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind },
+    {
+      provider: subscription.provider,
+      subscription: subscription.id,
+      kind: subscription.kind,
+      content: certificateId !== null,
+    },
     'subscription created',
   )
 }

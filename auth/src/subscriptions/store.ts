@@ -5,6 +5,7 @@
 import type { Db, Sql } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow } from '../work/work.ts'
+import { dropCertificatesOf } from './certificate-store.ts'
 
 /**
  * A failed or expired one is wanted again; a live one is left as it is, unless the provider's own end of it may have
@@ -15,9 +16,16 @@ export const wantAgain = (
   tx: Db,
   wanted: { connectionId: string; kind: string; resource: string; fresh: boolean; recreate: boolean },
 ) =>
-  tx.one<{ id: string; again: boolean }>(sql`
+  tx.one<{
+    id: string
+    again: boolean
+    resource: string
+    tenant: string | null
+    scope: string
+    certificate_id: string | null
+  }>(sql`
     with known as (
-      select id, state, state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} as lives,
+      select id, connection_id, certificate_id, state, state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} as lives,
              state = 'wanted' and not ${wanted.fresh} as waits
         from auth.subscriptions
        where connection_id = ${wanted.connectionId} and kind = ${wanted.kind} and state <> 'stopped' for update
@@ -26,7 +34,8 @@ export const wantAgain = (
          set state = 'wanted', resource = ${wanted.resource}, failure_code = null, updated_at = auth.clock()
         from known where s.id = known.id and not lives and not waits
     )
-    select id, not lives and not waits as again from known`)
+    select k.id, not lives and not waits as again, ${wanted.resource}::text as resource, c.tenant, c.scope, k.certificate_id
+      from known k join auth.oauth_tokens c on c.id = k.connection_id`)
 
 export const insertSubscription = (
   tx: Db,
@@ -46,12 +55,12 @@ export const makeDue = (tx: Db, id: string) =>
       set due_at = auth.clock(), lease_until = null, lease_id = null, attempts = 0, claims = 0`)
 
 /** Ends them on our side. A worker that is creating one loses its lease and drops what it gets. @returns those that lived */
-const stopWhere = (tx: Db, connectionId: string, which: Sql) =>
-  tx.rows<{ id: string }>(sql`
+async function stopWhere(tx: Db, connectionId: string, which: Sql) {
+  const stopped = await tx.rows<{ id: string }>(sql`
     with stopped as (
       update auth.subscriptions
          set state = 'stopped', channel_secret_hash = null, next_secret_hash = null, previous_secret_hash = null,
-             updated_at = auth.clock()
+             certificate_id = null, updated_at = auth.clock()
        where connection_id = ${connectionId} and state <> 'stopped' and ${which}
       returning id
     ), settled as (
@@ -59,6 +68,14 @@ const stopWhere = (tx: Db, connectionId: string, which: Sql) =>
        where id in (select id from stopped)
     )
     select id from stopped`)
+  // nothing that is encrypted to them is ours any more
+  if (stopped.length > 0)
+    await dropCertificatesOf(
+      tx,
+      stopped.map(({ id }) => id),
+    )
+  return stopped
+}
 
 export const stopSubscriptions = (tx: Db, connectionId: string) => stopWhere(tx, connectionId, sql`true`)
 
@@ -104,6 +121,11 @@ export interface SubscriptionToCreate {
   readonly resource: string
   readonly state: string
   readonly account_label: string
+  readonly tenant: string | null
+  /** What was granted, separated by spaces. */
+  readonly scope: string
+  /** What its pushes are encrypted to; null: they have no content. */
+  readonly certificate_id: string | null
   readonly attempts: number
   readonly provider_subscription_id: string | null
   readonly channel_key_id: string | null
@@ -121,7 +143,7 @@ export interface SubscriptionToCreate {
 
 export const findToCreate = (db: Db, due: DueRow) =>
   db.one<SubscriptionToCreate>(sql`
-    select s.id, s.connection_id, c.owner_id, s.provider, s.kind, s.resource, s.state, c.account_label, r.attempts,
+    select s.id, s.connection_id, c.owner_id, s.provider, s.kind, s.resource, s.state, c.account_label, c.tenant, c.scope, s.certificate_id, r.attempts,
            s.provider_subscription_id, s.channel_key_id, s.life_seconds, s.renewal_failure_code, s.expiring_told, s.expires_at, s.silent_since,
            greatest(0, coalesce(extract(epoch from s.expires_at - auth.clock()), 0))::float8 as left_seconds, auth.clock() as now
       from auth.subscription_renewals r

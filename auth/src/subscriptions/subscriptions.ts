@@ -2,13 +2,15 @@
  * What a connection should be subscribed to, written down in the transaction that writes the connection; a due row makes
  * the worker create it. Also ends them on our side and shows them. Never talks to a provider.
  */
-import type { Provider, WantedSubscription } from '@flovify/providers'
+import type { Provider, ProviderSubscriptions, WantedSubscription } from '@flovify/providers'
 import type { Db, Transaction } from '../db/sql.ts'
 import { newId } from '../platform/ids.ts'
 import type { Nudge } from '../work/work.ts'
+import { wantsContent } from './certificates.ts'
 import { findOff } from './choice-store.ts'
 import { RENEWALS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
+import { renewSoon } from './renewal-store.ts'
 import { hasSubscriptionsToStop, insertStopsOf, insertStopsOfRenewedGrant } from './stop-store.ts'
 import {
   insertSubscription,
@@ -85,10 +87,11 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       const recreate = fresh && side.endsWithGrant
       // most have ended with the old grant; one that has not would send everything twice
       if (recreate) await insertStopsOfRenewedGrant(tx, connection.id, kinds)
-      for (const one of wanted) await want(tx, connection, one, { fresh, recreate })
+      for (const one of wanted) await want(tx, side, connection, one, { fresh, recreate })
       if (recreate) await wantDiscoveredAgain(tx, connection.id, kinds)
     },
     async watchDiscovered(tx, { connectionId, provider, kind }, wanted) {
+      const side = needs.provider(provider)?.subscriptions ?? {}
       const off = await findOff(tx, connectionId)
       const found = wanted.filter((one) => !off.includes(one.kind))
       const kinds = found.map((one) => one.kind)
@@ -96,7 +99,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       await insertStopsOf(tx, over)
       let news = over.length > 0
       for (const one of found)
-        if (await want(tx, { id: connectionId, provider }, one, RECONCILED)) news = true
+        if (await want(tx, side, { id: connectionId, provider }, one, RECONCILED)) news = true
       return news
     },
     async stop(tx, connectionId) {
@@ -134,12 +137,16 @@ const RECONCILED = { fresh: false, recreate: false }
 /** @returns whether there is something to do */
 async function want(
   tx: Transaction,
+  side: Pick<ProviderSubscriptions, 'encryption'>,
   connection: { readonly id: string; readonly provider: string },
   { kind, resource }: WantedSubscription,
   how: { readonly fresh: boolean; readonly recreate: boolean },
 ): Promise<boolean> {
   const known = await wantAgain(tx, { connectionId: connection.id, kind, resource, ...how })
   if (known?.again === true) await makeDue(tx, known.id)
+  // a live one that is to have content by now, or not any more: its next renewal makes it anew
+  else if (known !== undefined && wantsContent(side, known) !== (known.certificate_id !== null))
+    await renewSoon(tx, known.id, 0)
   if (known !== undefined) return known.again
   const inserted = await insertSubscription(tx, {
     id: newId('sub'),

@@ -10,9 +10,11 @@
 import type { Provider } from '@flovify/providers'
 import { sha256 } from '../platform/ids.ts'
 import type { ChannelKeys } from '../vault/channel-keys.ts'
+import type { Vault } from '../vault/vault.ts'
 import { dueIn } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { notificationUrl } from './address.ts'
+import { chooseCertificate } from './certificates.ts'
 import { endEarlier } from './earlier.ts'
 import { RENEWALS } from './kinds.ts'
 import { callProvider } from './provider-call.ts'
@@ -38,6 +40,7 @@ export interface RenewalNeeds extends SettleNeeds {
   readonly provider: (id: string) => Provider | undefined
   readonly accessToken: AccessToken
   readonly channelKeys: ChannelKeys
+  readonly vault: Vault
   /** Public origin of the notifications, without a slash at the end. */
   readonly webhookOrigin: string
   readonly nudge: Nudge
@@ -120,6 +123,9 @@ async function create(
     await callProvider(needs, subscription, signal, (abort) =>
       endEarlier(needs, subscription, provider.subscriptions, accessToken, abort),
     )
+  const chosen = await chooseCertificate(needs, due, subscription, provider.subscriptions)
+  if (chosen.kind === 'lease_lost') return
+  const encryption = chosen.kind === 'encrypt' ? chosen.encryption : undefined
   // all three at once: another key may become primary at any await
   const channelSecret = needs.channelKeys.mintChannelSecret()
   const url = notificationUrl(needs, subscription)
@@ -131,13 +137,22 @@ async function create(
       accessToken,
       notificationUrl: url,
       channelSecret,
+      ...(encryption === undefined ? {} : { encryption }),
       signal: abort,
     }),
   )
   // the lease is lost or the process ends: whoever has the row next decides
   if (signal.aborted && outcome.kind === 'failed') return
   if (outcome.kind === 'created')
-    return succeed(needs, due, subscription, outcome, provider.subscriptions, expiresAt)
+    return succeed(
+      needs,
+      due,
+      subscription,
+      outcome,
+      provider.subscriptions,
+      expiresAt,
+      encryption?.certificateId ?? null,
+    )
   const attempted = { ...subscription, attempts: subscription.attempts + 1 }
   if (judgeRetry(outcome.failure, attempted.attempts, 0).kind === 'again')
     return tryLater(needs, due, attempted, outcome.failure)

@@ -32,6 +32,7 @@ export const SEALED_TABLES = {
     cells: ['verifier', 'nonce', 'code'],
     passing: true,
   },
+  subscription_certificates: { owner: 'owner_id', provider: 'provider', cells: ['private_key'] },
   destinations: { cells: ['secret', 'previous_secret', 'headers'] },
 } as const satisfies Readonly<Record<string, SealedTable>>
 

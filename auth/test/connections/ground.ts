@@ -1,4 +1,5 @@
 /** What the tests of these rooms stand on: a real database, vault and ledger, and two hand-made providers. */
+import { generateKeyPairSync } from 'node:crypto'
 import type {
   AuthorizationRequest,
   CodeExchange,
@@ -51,6 +52,8 @@ export interface HandMadeProvider extends Provider {
   sharedByAccount: boolean
   isReplaced: boolean
   pausesWithToken: boolean
+  /** Whether its pushes are to carry their content; then it makes certificates. */
+  encrypts: boolean
   readonly checks: SubscriptionCheck[]
   checkWith: ProviderSubscriptions['check']
   discoverWith: ProviderSubscriptions['discover']
@@ -82,6 +85,7 @@ export function handMadeProvider(
     sharedByAccount: false,
     isReplaced: false,
     pausesWithToken: false,
+    encrypts: false,
     checks: [],
     checkWith: async () => ({ kind: 'checked', changed: false, cursor: 'c' }),
     discoverWith: undefined,
@@ -143,6 +147,20 @@ export function handMadeProvider(
       },
       get pausesWithToken() {
         return provider.pausesWithToken
+      },
+      encryption: {
+        wants: ({ resource, tenant, grantedScopes }) =>
+          provider.encrypts &&
+          resource === 'me/messages' &&
+          tenant === 'tenant' &&
+          grantedScopes.includes('mail.read'),
+        async newCertificate() {
+          const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+          return {
+            certificate: publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
+            privateKey: new Secret(privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64')),
+          }
+        },
       },
       wanted: (scopes) => (scopes.includes('mail.read') ? [{ kind: 'mail', resource: 'me/messages' }] : []),
       create(request) {
@@ -228,7 +246,7 @@ export async function openGround() {
     clock: { now: () => new Date() },
     naming: { typePrefix: 'ca.flovify', origin: WEBHOOKS },
   })
-  const lookup = openLookup({ db: t.db, channelKeys, monotonicMs })
+  const lookup = openLookup({ db: t.db, channelKeys, vault, log, monotonicMs })
   const nudged: string[] = []
   const nudge = { nudge: (kind: string) => void nudged.push(kind) }
   const subscriptions = openSubscriptions({ provider, lookup, nudge })
@@ -346,6 +364,7 @@ export async function openGround() {
       each.stopWith = fresh.stopWith
       each.refreshWith = fresh.refreshWith
       each.pausesWithToken = false
+      each.encrypts = false
       each.revokeWith = undefined
       each.revoked.length = 0
       each.stopped.length = 0

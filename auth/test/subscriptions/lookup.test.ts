@@ -32,7 +32,13 @@ describe('what a provider may look up', () => {
     await g.clear()
     queries = 0
     away = false
-    lookup = openLookup({ db, channelKeys: g.channelKeys, monotonicMs: () => now })
+    lookup = openLookup({
+      db,
+      channelKeys: g.channelKeys,
+      vault: g.vault,
+      log: g.log,
+      monotonicMs: () => now,
+    })
     google = lookup.of('google')
   })
 

@@ -17,7 +17,7 @@ export const microsoft: ProviderModule<MicrosoftSettings> = {
     label: 'Microsoft 365',
     clientSecretExpiresAt: settings.clientSecretExpiresAt,
     oauth: microsoftOAuth(settings, host),
-    webhook: microsoftWebhook(settings),
+    webhook: microsoftWebhook(settings, host),
     subscriptions: microsoftSubscriptions(settings, atPace(host)),
     apis: [{ name: 'graph', baseUrl: settings.graphUrl }],
   }),

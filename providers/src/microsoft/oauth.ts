@@ -38,7 +38,7 @@ const SCOPES: readonly ScopeDescription[] = [
 const ALWAYS = [...IDENTITY_SCOPES, 'offline_access']
 
 /** Personal accounts live in this one tenant. */
-const PERSONAL_TENANT = '9188040d-6c67-4c5b-b112-36a304b66dad'
+export const PERSONAL_TENANT = '9188040d-6c67-4c5b-b112-36a304b66dad'
 export const GUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 export function microsoftOAuth(settings: MicrosoftSettings, host: Host): ProviderOAuth {

@@ -3,7 +3,7 @@
  * the longest lives, what its items are called, and how late a push may come.
  */
 import type { WantedSubscription } from '../provider.ts'
-import { canonicalScope } from './oauth.ts'
+import { canonicalScope, PERSONAL_TENANT } from './oauth.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
 const MINUTE_MS = 60_000
@@ -24,7 +24,16 @@ export interface WatchedResource {
   readonly origin: string
   /** CloudEvents subject: `messages/<id>` */
   readonly subject: string
+  /** Where its items can be pushed with their content. Graph demands a choice of properties, and refuses bodies [OUTLOOK]. */
+  readonly withData?: {
+    readonly select: readonly string[]
+    readonly scopes: readonly string[]
+    readonly lifetimes: readonly [number, number]
+  }
 }
+
+/** A day with content; the second for what may be refused, as without. */
+const DATA_LIFETIMES: readonly [number, number] = [1_430, 1_200]
 
 const ALL: readonly WatchedResource[] = [
   {
@@ -39,6 +48,29 @@ const ALL: readonly WatchedResource[] = [
     odataType: '#microsoft.graph.message',
     origin: 'Message',
     subject: 'messages',
+    withData: {
+      select: [
+        'id',
+        'subject',
+        'bodyPreview',
+        'from',
+        'toRecipients',
+        'ccRecipients',
+        'receivedDateTime',
+        'sentDateTime',
+        'internetMessageId',
+        'conversationId',
+        'parentFolderId',
+        'isRead',
+        'isDraft',
+        'hasAttachments',
+        'importance',
+        'categories',
+      ],
+      // Mail.ReadBasic shows no preview
+      scopes: ['mail.read', 'mail.readwrite'],
+      lifetimes: DATA_LIFETIMES,
+    },
   },
   {
     kind: 'calendar',
@@ -51,6 +83,30 @@ const ALL: readonly WatchedResource[] = [
     odataType: '#microsoft.graph.event',
     origin: 'Event',
     subject: 'events',
+    withData: {
+      select: [
+        'id',
+        'subject',
+        'bodyPreview',
+        'start',
+        'end',
+        'isAllDay',
+        'isCancelled',
+        'showAs',
+        'type',
+        'seriesMasterId',
+        'iCalUId',
+        'location',
+        'organizer',
+        'attendees',
+        'importance',
+        'sensitivity',
+        'createdDateTime',
+        'lastModifiedDateTime',
+      ],
+      scopes: ['calendars.read', 'calendars.readwrite'],
+      lifetimes: DATA_LIFETIMES,
+    },
   },
   {
     kind: 'drive',
@@ -70,6 +126,26 @@ const ALL: readonly WatchedResource[] = [
 /** @param resource as it was created @returns undefined for one that we did not make */
 export function watchedResource(resource: string): WatchedResource | undefined {
   return ALL.find((watched) => watched.resource === resource)
+}
+
+/**
+ * Whether it is to be pushed with its content. Not for personal accounts: their notifications with resource data are
+ * documented nowhere.
+ */
+export function wantsData(
+  settings: MicrosoftSettings,
+  of: {
+    readonly resource: string
+    readonly tenant: string | undefined
+    readonly grantedScopes: readonly string[]
+  },
+): boolean {
+  const watched = watchedResource(of.resource)
+  if (watched?.withData === undefined || !settings.resourceData.includes(watched.kind)) return false
+  if (of.tenant === undefined || of.tenant === PERSONAL_TENANT) return false
+  const canonical = canonicalScope(settings.graphUrl)
+  const granted = of.grantedScopes.map((scope) => canonical(scope))
+  return watched.withData.scopes.some((scope) => granted.includes(scope))
 }
 
 export function wantedOf(

@@ -20,9 +20,13 @@ export interface MicrosoftSettings {
   readonly watch: readonly string[]
   /** Renew before the access token that made it expires, so that pushes never wait [WH26]. */
   readonly renewWithinToken: boolean
+  /** Of what is watched, what comes with its content, encrypted. */
+  readonly resourceData: readonly string[]
 }
 
 export const WATCHABLE = ['mail', 'calendar', 'drive'] as const
+/** A drive tells no item, so it has no content to tell. */
+const WITH_DATA = ['mail', 'calendar'] as const
 
 export const microsoftVariables: readonly SettingVariable[] = [
   { name: 'MICROSOFT_CLIENT_ID', meaning: 'Application (client) id; without it Microsoft 365 is off' },
@@ -59,6 +63,12 @@ export const microsoftVariables: readonly SettingVariable[] = [
       '`on` renews each subscription before the access token that made it expires (about every 45 minutes), so that pushes never wait for that',
     fallback: 'off',
   },
+  {
+    name: 'MICROSOFT_RESOURCE_DATA',
+    meaning:
+      'Of what is watched, what is pushed with its content (subject, people, times, a preview), encrypted: mail, calendar',
+    fallback: 'none',
+  },
 ]
 
 const TENANT = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/
@@ -70,6 +80,13 @@ export function readMicrosoftSettings(
 ): SettingsReading<MicrosoftSettings> {
   const read = readerOf(environment, mode)
   if (read.text('MICROSOFT_CLIENT_ID') === undefined) return { kind: 'off' }
+  const watch = read.choices('MICROSOFT_WATCH', WATCHABLE)
+  const resourceData =
+    read.text('MICROSOFT_RESOURCE_DATA') === undefined
+      ? []
+      : read.choices('MICROSOFT_RESOURCE_DATA', WITH_DATA)
+  if (WITH_DATA.some((kind) => resourceData.includes(kind) && !watch.includes(kind)))
+    read.mistake('MICROSOFT_RESOURCE_DATA names something that MICROSOFT_WATCH does not: add it there.')
   const settings: MicrosoftSettings = {
     clientId: read.shaped('MICROSOFT_CLIENT_ID', '', CLIENT_ID, 'a client id'),
     clientSecret: read.requiredSecret('MICROSOFT_CLIENT_SECRET', 'MICROSOFT_CLIENT_ID'),
@@ -83,9 +100,10 @@ export function readMicrosoftSettings(
     loginUrl: read.baseUrl('MICROSOFT_LOGIN_URL', 'https://login.microsoftonline.com'),
     graphUrl: read.baseUrl('MICROSOFT_GRAPH_URL', 'https://graph.microsoft.com'),
     webhookSecret: read.optionalSecret('MICROSOFT_WEBHOOK_SECRET', 32),
-    watch: read.choices('MICROSOFT_WATCH', WATCHABLE),
+    watch,
     renewWithinToken:
       read.shaped('MICROSOFT_RENEW_WITHIN_TOKEN', 'off', /^(?:on|off)$/, 'on or off') === 'on',
+    resourceData,
   }
   return read.mistakes.length > 0 ? { kind: 'invalid', mistakes: read.mistakes } : { kind: 'on', settings }
 }

@@ -15,7 +15,8 @@ import type { Secret } from '../secret.ts'
 import { isArray, member, textMember } from '../webhook/hostile-json.ts'
 import { microsoftCheck } from './check.ts'
 import { classifyGraphError, graphError } from './failure.ts'
-import { type WatchedResource, wantedOf, watchedResource } from './resources.ts'
+import { newCertificate } from './resource-data/certificate.ts'
+import { wantedOf, wantsData, watchedResource } from './resources.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
 const MINUTE_MS = 60_000
@@ -30,13 +31,17 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
   return {
     endsWithGrant: false,
     pausesWithToken: settings.renewWithinToken,
+    encryption: {
+      wants: (of) => wantsData(settings, of),
+      newCertificate: () => newCertificate(host.now()),
+    },
     sharedByAccount: () => false,
     wanted: (grantedScopes) => wantedOf(settings, grantedScopes),
     check: microsoftCheck(settings, host),
     pushDelayMs: (resource) => watchedResource(resource)?.pushDelayMs ?? DAY_MINUTES * MINUTE_MS,
 
     async create(request) {
-      const watched = watchedResource(request.resource)
+      const watched = formOf(request)
       if (watched === undefined) return UNKNOWN
       const [longest, shorter] = watched.lifetimes
       const first = await post(host, endpoint, request, watched, longest)
@@ -49,7 +54,7 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
 
     async renew(request) {
       const url = `${endpoint}/${encodeURIComponent(request.providerSubscriptionId)}`
-      const watched = watchedResource(request.resource)
+      const watched = formOf(request)
       if (watched === undefined) return UNKNOWN
       const lifetimes = lifetimesAfter(watched, request.grantedLifeMs)
       let answered: HttpAnswer | undefined
@@ -80,6 +85,35 @@ export function microsoftSubscriptions(settings: MicrosoftSettings, host: Host):
       return { kind: 'failed', failure: classifyGraphError(outcome.answer, host.now()) }
     },
   }
+}
+
+/** What is asked for with a certificate is another resource to Graph: only some properties of it, and a shorter life. */
+interface SubscriptionForm {
+  readonly changeType: string
+  readonly resource: string
+  readonly lifetimes: readonly [number, number]
+}
+
+function formOf(request: SubscriptionRequest | SubscriptionRenewal): SubscriptionForm | undefined {
+  const watched = watchedResource(request.resource)
+  if (watched === undefined || request.encryption === undefined) return watched
+  if (watched.withData === undefined) return undefined
+  const { select, lifetimes } = watched.withData
+  return {
+    changeType: watched.changeType,
+    resource: `${watched.resource}?$select=${select.join(',')}`,
+    lifetimes,
+  }
+}
+
+/** `encryptionCertificate` and its id ride on the creation and on each renewal: so they are changed [RD26]. */
+function certificateOf({ encryption }: SubscriptionRequest | SubscriptionRenewal) {
+  return encryption === undefined
+    ? {}
+    : {
+        encryptionCertificate: encryption.certificate,
+        encryptionCertificateId: encryption.certificateId,
+      }
 }
 
 /** Of this app and this person, page by page; lists have shown expired items too [protocols §2.6]. */
@@ -120,7 +154,7 @@ function post(
   host: Host,
   url: string,
   request: SubscriptionRequest,
-  watched: WatchedResource,
+  watched: SubscriptionForm,
   minutes: number,
 ) {
   return send(host, {
@@ -136,17 +170,19 @@ function post(
       changeType: watched.changeType,
       notificationUrl: request.notificationUrl,
       lifecycleNotificationUrl: request.notificationUrl,
-      resource: request.resource,
+      resource: watched.resource,
       expirationDateTime: new Date(host.now().getTime() + minutes * MINUTE_MS).toISOString(),
       clientState: request.channelSecret.reveal(),
       latestSupportedTlsVersion: 'v1_2',
+      ...(request.encryption === undefined ? {} : { includeResourceData: true }),
+      ...certificateOf(request),
     }),
     signal: request.signal,
   })
 }
 
 /** What was granted before is not overbid: some mailboxes refuse more than 4,230 minutes each time. */
-function lifetimesAfter(watched: WatchedResource, grantedLifeMs: number | undefined): readonly number[] {
+function lifetimesAfter(watched: SubscriptionForm, grantedLifeMs: number | undefined): readonly number[] {
   const [longest, shorter] = watched.lifetimes
   return grantedLifeMs !== undefined && grantedLifeMs <= (shorter + 5) * MINUTE_MS
     ? [shorter]
@@ -161,6 +197,7 @@ function patch(host: Host, url: string, request: SubscriptionRenewal, minutes: n
     headers: { authorization: `Bearer ${request.accessToken.reveal()}`, 'content-type': 'application/json' },
     body: JSON.stringify({
       expirationDateTime: new Date(host.now().getTime() + minutes * MINUTE_MS).toISOString(),
+      ...certificateOf(request),
     }),
     signal: request.signal,
   })
@@ -174,7 +211,7 @@ function isLifetimeRefused(answer: HttpAnswer): boolean {
 
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/
 
-function judge(host: Host, answer: HttpAnswer, watched: WatchedResource): SubscriptionOutcome {
+function judge(host: Host, answer: HttpAnswer, watched: SubscriptionForm): SubscriptionOutcome {
   if (answer.status !== 201 && answer.status !== 200) {
     return { kind: 'failed', failure: classifyGraphError(answer, host.now()) }
   }

@@ -1,11 +1,13 @@
 /**
  * Judges what arrives in Microsoft's name, in this order: the relay form (a header of our own making, its secret
  * alone decides), the validation handshake, Graph's change and lifecycle notifications. Graph signs nothing
- * (protocols/microsoft.md §5): an item is proven by the authenticated `ref` in the URL and its own `clientState`.
+ * (protocols/microsoft.md §5): an item is proven by the authenticated `ref` in the URL and its own `clientState`. One that
+ * carries its resource, encrypted, needs a signed token of its tenant besides, and its content the right HMAC.
  * The clientState never enters a fact. Whatever is not proven is rejected.
  */
 import type {
   Fact,
+  Host,
   Json,
   JsonObject,
   KnownSubscription,
@@ -14,16 +16,18 @@ import type {
   ProviderWebhook,
   Verdict,
 } from '../provider.ts'
+import { judgeHandshake } from '../webhook/handshake.ts'
 import { queryValues, singleHeader } from '../webhook/headers.ts'
-import { isHmacSha256, sha256Hex } from '../webhook/hmac.ts'
+import { sha256Hex } from '../webhook/hmac.ts'
 import { isArray, isObject, member, readHostileJson, textMember } from '../webhook/hostile-json.ts'
 import { verdictOfItems } from '../webhook/items.ts'
+import { judgeRelay } from '../webhook/relay.ts'
+import { contentOfItem, type ItemContent } from './resource-data/content-of-item.ts'
+import { type Vouchers, validationTokens } from './resource-data/validation-tokens.ts'
 import { watchedResource } from './resources.ts'
 import type { MicrosoftSettings } from './settings.ts'
 
 const ITEM_LIMIT = 1000
-/** Printable ASCII without `<` and `>`: exact echo stays possible, markup does not. Graph's token is opaque [WHVAL]. */
-const VALIDATION_TOKEN = /^[\x20-\x3b\x3d\x3f-\x7e]{1,2048}$/
 
 const CHANGES: Readonly<Record<string, string>> = {
   created: 'Created',
@@ -36,20 +40,21 @@ const LIFECYCLES: Readonly<Record<string, string>> = {
   reauthorizationRequired: 'subscription.v1.reauthorization_required',
 }
 
-export function microsoftWebhook(settings: MicrosoftSettings): ProviderWebhook {
+export function microsoftWebhook(settings: MicrosoftSettings, host: Host): ProviderWebhook {
+  const vouchersOf = validationTokens(settings, host)
   return {
     methods: ['POST'],
     bodyLimitBytes: 1024 * 1024,
     async judge(request, lookup) {
       if (request.method !== 'POST') return rejected(405, 'bad_method')
       const signature = singleHeader(request, 'x-ms-signature')
-      if (signature.kind !== 'absent') return judgeRelay(settings, request, signature)
+      if (signature.kind !== 'absent') return judgeRelay(settings.webhookSecret, request, signature)
       const tokens = queryValues(request, 'validationToken')
       if (tokens.length > 0) return judgeHandshake(request, lookup, tokens)
       if (request.ref === undefined) return rejected(401, 'no_signature')
       const refSubscriptionId = lookup.genuineRef(request.ref)
       if (refSubscriptionId === undefined) return rejected(404, 'bad_ref')
-      return judgeNotification(request, lookup, refSubscriptionId)
+      return judgeNotification(request, lookup, refSubscriptionId, vouchersOf)
     },
   }
 }
@@ -58,49 +63,11 @@ function rejected(status: number, reason: string): Verdict {
   return { kind: 'rejected', status, reason }
 }
 
-function judgeRelay(
-  settings: MicrosoftSettings,
-  request: NotificationRequest,
-  signature: { kind: 'one'; value: string } | { kind: 'several' },
-): Verdict {
-  if (settings.webhookSecret === undefined) return rejected(401, 'relay_off')
-  if (signature.kind === 'several') return rejected(401, 'duplicate_signature')
-  if (!isHmacSha256(settings.webhookSecret, request.body, signature.value, 'hex'))
-    return rejected(401, 'bad_signature')
-  const reading = readHostileJson(request.body)
-  const data: JsonObject =
-    reading.kind === 'json'
-      ? { body: reading.value, encoding: 'json' }
-      : { body: request.body.toString('base64'), encoding: 'base64' }
-  const fact: Fact = {
-    connectionId: undefined,
-    subscriptionId: undefined,
-    type: 'relay.message.v1.received',
-    originType: 'relay.message',
-    subject: undefined,
-    identity: sha256Hex(request.body),
-    time: undefined,
-    data,
-  }
-  return { kind: 'verified', status: 200, answer: '{"status":"ok"}', facts: [fact], rejected: [] }
-}
-
-/** No I/O: a handshake is answered with the database down. Only for a `ref` of ours (security.md T20, T21). */
-function judgeHandshake(request: NotificationRequest, lookup: Lookup, tokens: readonly string[]): Verdict {
-  if (request.ref === undefined || lookup.genuineRef(request.ref) === undefined)
-    return rejected(404, 'bad_ref')
-  // A form on somebody's page that posts to us would show the answer as a page.
-  if (request.headers['sec-fetch-mode']?.includes('navigate')) return rejected(400, 'navigation')
-  const [token, ...others] = tokens
-  if (token === undefined || others.length > 0 || !VALIDATION_TOKEN.test(token))
-    return rejected(400, 'bad_validation_token')
-  return { kind: 'handshake', body: token }
-}
-
 async function judgeNotification(
   request: NotificationRequest,
   lookup: Lookup,
   refSubscriptionId: string,
+  vouchersOf: (tokens: Json | undefined) => Vouchers,
 ): Promise<Verdict> {
   const reading = readHostileJson(request.body)
   if (reading.kind === 'bad') return rejected(400, reading.reason)
@@ -114,40 +81,62 @@ async function judgeNotification(
     owners.set(clientState, owner)
     return owner
   }
+  const proofs: Proofs = {
+    lookup,
+    ownerOf,
+    refSubscriptionId,
+    vouchers: vouchersOf(member(reading.value, 'validationTokens')),
+  }
+  const outcomes = await Promise.all(items.map((item) => judgeItem(item, proofs)))
   const facts: Fact[] = []
   const reasons: string[] = []
-  for (const item of items) {
-    const outcome = await judgeItem(item, ownerOf, lookup, refSubscriptionId)
-    if (typeof outcome === 'string') reasons.push(outcome)
-    else facts.push(outcome)
+  for (const outcome of outcomes) {
+    // repeated as a whole: what is stored twice is one event
+    if (outcome.kind === 'unavailable') return outcome
+    if (outcome.kind === 'fact') facts.push(outcome.fact)
+    else reasons.push(outcome.reason)
   }
   // 202 also when nothing was genuine: Graph would repeat it for hours, and an enemy learns nothing [RD26].
   return verdictOfItems(202, facts, reasons)
 }
 
-/** @returns the fact, or the reason why the item is not genuine or not understood. */
-async function judgeItem(
-  item: Json,
-  ownerOf: (clientState: string) => Promise<KnownSubscription | undefined>,
-  lookup: Lookup,
-  refSubscriptionId: string,
-): Promise<Fact | string> {
-  if (!isObject(item)) return 'bad_item'
+/** What an item is held against. */
+interface Proofs {
+  readonly lookup: Lookup
+  readonly ownerOf: (clientState: string) => Promise<KnownSubscription | undefined>
+  readonly refSubscriptionId: string
+  readonly vouchers: Vouchers
+}
+
+type ItemVerdict =
+  | { readonly kind: 'fact'; readonly fact: Fact }
+  /** Not genuine, or not understood. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'unavailable'; readonly reason: string }
+
+async function judgeItem(item: Json, proofs: Proofs): Promise<ItemVerdict> {
+  const { lookup, ownerOf, refSubscriptionId, vouchers } = proofs
+  const refused = (reason: string): ItemVerdict => ({ kind: 'refused', reason })
+  if (!isObject(item)) return refused('bad_item')
   const clientState = textMember(item, 'clientState')
-  if (clientState === undefined || clientState.length > 255) return 'bad_client_state'
+  if (clientState === undefined || clientState.length > 255) return refused('bad_client_state')
   const owner = await ownerOf(clientState)
   // over here, and still sent by Graph until it is stopped there
   if (owner === undefined)
-    return lookup.genuineChannelSecret(clientState) ? 'unknown_subscription' : 'bad_client_state'
+    return refused(lookup.genuineChannelSecret(clientState) ? 'unknown_subscription' : 'bad_client_state')
   const subscriptionId = textMember(item, 'subscriptionId') ?? ''
   const known = owner.providerSubscriptionId
   // Before the answer to our create call is stored, the URL itself says which subscription this is.
   const isOurs = known === undefined ? owner.id === refSubscriptionId : sameId(known, subscriptionId)
-  if (!isOurs || subscriptionId === '') return 'wrong_subscription'
-  if (!isOfTenant(item, owner.tenant)) return 'wrong_tenant'
-  if (holdsEncryptedContent(item)) return 'encrypted_unsupported'
-  if (item.lifecycleEvent !== undefined && item.lifecycleEvent !== null) return lifecycleFact(item, owner)
-  return changeFact(item, owner, subscriptionId)
+  if (!isOurs || subscriptionId === '') return refused('wrong_subscription')
+  if (!isOfTenant(item, owner.tenant)) return refused('wrong_tenant')
+  const content = await contentOfItem(item, owner, vouchers, lookup)
+  if (content.kind === 'refused' || content.kind === 'unavailable') return content
+  const fact =
+    (item.lifecycleEvent ?? null) === null
+      ? changeFact(item, owner, subscriptionId, content)
+      : lifecycleFact(item, owner)
+  return typeof fact === 'string' ? refused(fact) : { kind: 'fact', fact }
 }
 
 function lifecycleFact(item: JsonObject, owner: KnownSubscription): Fact | string {
@@ -166,12 +155,19 @@ function lifecycleFact(item: JsonObject, owner: KnownSubscription): Fact | strin
   }
 }
 
-function changeFact(item: JsonObject, owner: KnownSubscription, subscriptionId: string): Fact | string {
+function changeFact(
+  item: JsonObject,
+  owner: KnownSubscription,
+  subscriptionId: string,
+  opened: ItemContent,
+): Fact | string {
   const change = textMember(item, 'changeType') ?? ''
   const happened = Object.hasOwn(CHANGES, change) ? CHANGES[change] : undefined
   if (happened === undefined) return 'unknown_change'
   const watched = watchedResource(owner.resource)
   const resource = member(item, 'resourceData')
+  const content = opened.kind === 'opened' ? opened.resource : undefined
+  const unreadable = opened.kind === 'unreadable' ? opened.reason : undefined
   const odataType = textMember(resource, '@odata.type')
   if (watched === undefined || (odataType !== undefined && odataType.toLowerCase() !== watched.odataType))
     return 'unknown_resource'
@@ -180,8 +176,9 @@ function changeFact(item: JsonObject, owner: KnownSubscription, subscriptionId: 
     watched.kind === 'drive'
       ? undefined
       : (textMember(resource, 'id') ??
-        lastSegment(textMember(resource, '@odata.id') ?? textMember(item, 'resource')))
-  const etag = textMember(resource, '@odata.etag')
+        lastSegment(textMember(resource, '@odata.id') ?? textMember(item, 'resource')) ??
+        textMember(content, 'id'))
+  const etag = textMember(resource, '@odata.etag') ?? textMember(content, '@odata.etag')
   return {
     connectionId: owner.connectionId,
     subscriptionId: owner.id,
@@ -190,10 +187,13 @@ function changeFact(item: JsonObject, owner: KnownSubscription, subscriptionId: 
     subject: id !== undefined && SUBJECT_ID.test(id) ? `${watched.subject}/${id}` : undefined,
     identity: identityOf(textMember(item, 'id'), [subscriptionId.toLowerCase(), change, id, etag]),
     time: undefined,
+    ...(unreadable === undefined ? {} : { unreadable }),
     data: {
       ...pick(item, ['changeType', 'subscriptionId', 'resource', 'tenantId', 'organizationId']),
       ...(id === undefined ? {} : { resourceId: id }),
       ...(etag === undefined ? {} : { etag }),
+      ...(content === undefined ? {} : { resourceData: content }),
+      ...(unreadable === undefined ? {} : { resourceDataMissing: unreadable }),
     },
   }
 }
@@ -221,13 +221,6 @@ function isOfTenant(item: JsonObject, tenant: string | undefined): boolean {
     if (named === undefined || named === null || tenant === undefined) return true
     return typeof named === 'string' && sameId(named, tenant)
   })
-}
-
-/** Seen in both spellings: `encryptedContent` and `EncryptedContent`. */
-function holdsEncryptedContent(item: JsonObject): boolean {
-  return Object.entries(item).some(
-    ([name, value]) => name.toLowerCase() === 'encryptedcontent' && value !== null,
-  )
 }
 
 function sameId(one: string, other: string): boolean {

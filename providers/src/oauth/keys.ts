@@ -71,6 +71,19 @@ export function remoteKeys(host: Host, url: string): KeySet {
   }
 }
 
+/** Where one provider publishes its keys in two places: what the first does not have, the second may. */
+export function eitherKeys(first: KeySet, second: KeySet): KeySet {
+  return {
+    async find(kid, signal) {
+      const found = await first.find(kid, signal)
+      if (found.kind === 'found') return found
+      const other = await second.find(kid, signal)
+      // unknown only when both were asked
+      return other.kind === 'found' || found.kind === 'unknown' ? other : found
+    },
+  }
+}
+
 /** @returns undefined when the provider gave no usable key set. Never rejects. */
 async function fetchKeys(host: Host, url: string): Promise<Keys | undefined> {
   const outcome = await send(host, { method: 'GET', url, signal: AbortSignal.timeout(FETCH_DEADLINE_MS) })

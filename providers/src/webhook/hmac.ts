@@ -4,7 +4,7 @@
  * in constant time; nothing here throws for what an enemy presents.
  */
 import { createHmac, hash, timingSafeEqual } from 'node:crypto'
-import type { Secret } from '../secret.ts'
+import { Secret } from '../secret.ts'
 
 export type SignatureEncoding = 'hex' | 'base64'
 
@@ -14,7 +14,7 @@ const SPELLING: Record<SignatureEncoding, RegExp> = {
 }
 
 export function isHmacSha256(
-  key: Secret,
+  key: Secret | Uint8Array,
   bytes: Uint8Array,
   presented: string,
   encoding: SignatureEncoding,
@@ -23,7 +23,8 @@ export function isHmacSha256(
   const digest = Buffer.from(presented, encoding)
   // Two base64 spellings can name one digest (unused bits of the last letter): only the canonical one counts.
   if (digest.toString(encoding) !== presented) return false
-  return timingSafeEqual(createHmac('sha256', key.reveal()).update(bytes).digest(), digest)
+  const bytesOfKey = key instanceof Secret ? key.reveal() : key
+  return timingSafeEqual(createHmac('sha256', bytesOfKey).update(bytes).digest(), digest)
 }
 
 /** For identities and cache keys, not for secrets that can be guessed. */

@@ -44,7 +44,10 @@ export function believed(verdict: Verdict): readonly string[] | undefined {
     case 'signals':
       return verdict.signals.map((signal) => `signal ${signal.id} of ${signal.accountKey}`)
     case 'verified':
-      return verdict.facts.map((fact) => `fact of ${fact.connectionId} ${fact.subscriptionId}`)
+      return verdict.facts.map(({ connectionId, subscriptionId, data: { resourceData } }) => {
+        const content = resourceData === undefined ? '' : ` with ${JSON.stringify(resourceData)}`
+        return `fact of ${connectionId} ${subscriptionId}${content}`
+      })
     default:
       return verdict satisfies never
   }

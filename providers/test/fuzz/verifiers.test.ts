@@ -8,12 +8,14 @@ import { gmailPushes, securityEvents } from './google.ts'
 import { googleChannels } from './google-channels.ts'
 import { jsonMutation } from './json-mutation.ts'
 import { graphNotifications, relay } from './microsoft.ts'
+import { graphResourceData } from './microsoft-resource-data.ts'
 import { mutateRequest, requestMutation } from './request-mutation.ts'
 import { believed, type Verifier } from './verifier.ts'
 
 /** One line for each verifier. */
 const VERIFIERS: Readonly<Record<string, () => Promise<Verifier>>> = {
   'Graph notifications': graphNotifications,
+  'Graph resource data': graphResourceData,
   relay,
   'Gmail pushes': gmailPushes,
   'security events': securityEvents,
@@ -23,7 +25,7 @@ const CASES = 10_000
 
 describe.each(Object.entries(VERIFIERS))('fuzzing %s', (_name, start) => {
   it(`WI-01 WI-10 WI-11 ${CASES} spoilt requests: no crash, nothing believed that is not proven, the genuine one accepted`, {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const verifier = await start()
     const uncaught: unknown[] = []

@@ -107,8 +107,8 @@ describe('Graph notifications', () => {
     ['another tenantId', { ...ITEM, tenantId: TENANT_B }, 'wrong_tenant'],
     ['another organizationId', { ...ITEM, organizationId: TENANT_B }, 'wrong_tenant'],
     ['a tenantId that is no text', { ...ITEM, tenantId: 1 }, 'wrong_tenant'],
-    ['encrypted content', { ...ITEM, encryptedContent: { data: '' } }, 'encrypted_unsupported'],
-    ['encrypted content in the other spelling', { ...ITEM, EncryptedContent: {} }, 'encrypted_unsupported'],
+    ['encrypted content alone', { ...ITEM, encryptedContent: { data: '' } }, 'no_validation_token'],
+    ['encrypted content in the other spelling', { ...ITEM, EncryptedContent: {} }, 'no_validation_token'],
     ['an unknown change', { ...ITEM, changeType: 'constructor' }, 'unknown_change'],
     [
       'an unknown lifecycle event',

@@ -26,7 +26,7 @@ export function serveCalendar(server: FastifyInstance, world: MicrosoftWorld): v
       const top = Math.max(Number.parseInt($top ?? '10', 10) || 10, 1)
       return reply.send({
         '@odata.context': `${world.origin}/v1.0/$metadata#users('me')/events`,
-        value: items.slice(0, top).map(present),
+        value: items.slice(0, top).map(presentEvent),
       })
     },
   )
@@ -35,7 +35,7 @@ export function serveCalendar(server: FastifyInstance, world: MicrosoftWorld): v
     const caller = enter(world, request, reply)
     if (caller === null) return reply
     const item = collectionOf(world.calendars, caller.account).items.get(request.params.id)
-    if (item !== undefined && !item.removed) return reply.send(present(item))
+    if (item !== undefined && !item.removed) return reply.send(presentEvent(item))
     return sendGraphError(
       world,
       request,
@@ -62,7 +62,7 @@ export function serveCalendar(server: FastifyInstance, world: MicrosoftWorld): v
     return reply.send({
       '@odata.context': `${world.origin}/v1.0/$metadata#Collection(event)`,
       value: changedSince(calendar, Number(token ?? 0)).map((item) =>
-        item.removed ? { id: item.id, '@removed': { reason: 'deleted' } } : present(item),
+        item.removed ? { id: item.id, '@removed': { reason: 'deleted' } } : presentEvent(item),
       ),
       '@odata.deltaLink': `${world.origin}${deltaPath}?$deltatoken=${calendar.version}`,
     })
@@ -78,7 +78,7 @@ function enter(world: MicrosoftWorld, request: FastifyRequest, reply: FastifyRep
   return null
 }
 
-function present(item: Item) {
+export function presentEvent(item: Item) {
   const start = new Date(item.changedAt + 3_600_000).toISOString().slice(0, 23)
   return {
     '@odata.etag': `W/"${item.version}"`,

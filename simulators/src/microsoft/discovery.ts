@@ -19,7 +19,13 @@ export function serveDiscovery(server: FastifyInstance, world: MicrosoftWorld): 
         .send(discoveryDocument(world, tenant))
     },
   )
-  server.get<{ Params: { tenant: string } }>('/:tenant/discovery/v2.0/keys', async (request, reply) => {
+  for (const path of ['/:tenant/discovery/v2.0/keys', '/:tenant/discovery/keys'])
+    serveKeys(server, world, path)
+}
+
+/** In two places: tokens of both versions are signed with the same keys. */
+function serveKeys(server: FastifyInstance, world: MicrosoftWorld, path: string): void {
+  server.get<{ Params: { tenant: string } }>(path, async (request, reply) => {
     const tenant = findTenant(request.params.tenant)
     if (tenant === null) return reply.code(400).send(unknownTenant(world, request.params.tenant))
     if (world.faults.jwksDown) return reply.code(503).send({ error: 'temporarily_unavailable' })

@@ -80,7 +80,7 @@ export function etagOf(mail: Mail): string {
   return `W/"${mail.version}"`
 }
 
-function presentMail(mail: Mail, account: string) {
+export function presentMail(mail: Mail, account: string) {
   const address = (name: string, email: string) => ({ emailAddress: { name, address: email } })
   return {
     '@odata.etag': etagOf(mail),
@@ -88,6 +88,7 @@ function presentMail(mail: Mail, account: string) {
     receivedDateTime: mail.receivedAt,
     lastModifiedDateTime: mail.receivedAt,
     subject: mail.subject,
+    bodyPreview: `Hello, this is about ${mail.subject}`,
     isRead: false,
     from: address('Simulated sender', 'sender@example.test'),
     toRecipients: [address(findMicrosoftAccount(account)?.name ?? '', account)],

@@ -12,7 +12,7 @@ import { createServer, listen } from '../server.ts'
 import { decideAdminConsent, readAdminConsent, serveAdminConsent } from './admin-consent.ts'
 import { decide, readAuthorizationRequest } from './authorization.ts'
 import { preselected, serveAuthorize } from './authorize.ts'
-import { serveCalendar } from './calendar.ts'
+import { presentEvent, serveCalendar } from './calendar.ts'
 import { withdrawConsent } from './consent.ts'
 import { deliverAll } from './delivery.ts'
 import { serveDiscovery } from './discovery.ts'
@@ -94,7 +94,10 @@ export async function startMicrosoft(
     async receiveMail(account, subject) {
       const id = `AAMkA${randomBytes(60).toString('base64url')}=`
       const mail = receiveMail(mailboxOf(world, account), id, subject, world.now())
-      return { mail, pushes: await deliverAll(world, mailParcels(world, account, mail, 'created', null)) }
+      return {
+        mail,
+        pushes: await deliverAll(world, await mailParcels(world, account, mail, 'created', null)),
+      }
     },
     change: (account, what, order) => change(world, account, what, order),
     push: (order) => push(world, order),
@@ -120,7 +123,7 @@ export async function startMicrosoft(
     }),
     sendRaw: (url, body) => sendRaw(world, url, body),
     async sendLifecycle(account, event) {
-      return { kind: 'sent', pushes: await deliverAll(world, lifecycleParcels(world, account, event)) }
+      return { kind: 'sent', pushes: await deliverAll(world, await lifecycleParcels(world, account, event)) }
     },
   }
 }
@@ -141,7 +144,7 @@ async function change(
   const mintId = () => (what === 'file' ? '01' : 'AAMkE') + randomBytes(24).toString('base64url')
   const made = changeItem(collection, order, mintId, world.now())
   if (made === null) return { kind: 'refused', reason: 'no such item' }
-  const parcels = changeParcels(
+  const parcels = await changeParcels(
     world,
     account,
     {
@@ -149,6 +152,7 @@ async function change(
       changeType: what === 'file' ? 'updated' : made.kind,
       id: made.item.id,
       etag: `W/"${made.item.version}"`,
+      resource: what === 'event' && made.kind !== 'deleted' ? presentEvent(made.item) : null,
     },
     null,
   )
@@ -162,7 +166,7 @@ async function push(world: MicrosoftWorld, order: PushOrder): Promise<PushOutcom
     return { kind: 'refused', reason: `forge must be of ${microsoftForgeries.join(', ')}` }
   const mail = mailboxOf(world, order.account).mails.at(-1)
   if (mail === undefined) return { kind: 'refused', reason: 'no mail yet in this mailbox' }
-  const parcels = mailParcels(world, order.account, mail, 'created', forge)
+  const parcels = await mailParcels(world, order.account, mail, 'created', forge)
   const copies = Array.from({ length: order.repeat }, () => parcels).flat()
   if (order.delayMs > 0) {
     return {

@@ -6,12 +6,15 @@ import { randomUUID } from 'node:crypto'
 import type { Mail } from '../accounts.ts'
 import type { FirstAttempt, Parcel } from '../postman.ts'
 import { isPaused } from './delivery.ts'
-import { etagOf } from './mail.ts'
+import { contentForgeries, encryptedContent } from './encryption.ts'
+import { etagOf, presentMail } from './mail.ts'
 import { graphTime, type ResourceClass, type Subscription } from './subscription.ts'
 import { liveSubscriptions } from './subscriptions.ts'
+import { tokenForgeries, validationTokens } from './validation-token.ts'
 import { findMicrosoftAccount, type MicrosoftWorld } from './world.ts'
 
-export const microsoftForgeries = ['clientState', 'noClientState', 'unknownSubscription', 'tenant'] as const
+const itemForgeries = ['clientState', 'noClientState', 'unknownSubscription', 'tenant'] as const
+export const microsoftForgeries = [...itemForgeries, ...contentForgeries, ...tokenForgeries] as const
 export type MicrosoftForgery = (typeof microsoftForgeries)[number]
 
 export const lifecycleEvents = ['reauthorizationRequired', 'subscriptionRemoved', 'missed'] as const
@@ -23,6 +26,8 @@ export interface GraphChange {
   changeType: 'created' | 'updated' | 'deleted'
   id: string
   etag: string
+  /** As a GET would answer it, for subscriptions with resource data; `null` once it is gone. */
+  resource: Record<string, unknown> | null
 }
 
 export function mailParcels(
@@ -31,49 +36,74 @@ export function mailParcels(
   mail: Mail,
   changeType: 'created' | 'updated',
   forge: MicrosoftForgery | null,
-): Parcel[] {
-  const change: GraphChange = { class: 'message', changeType, id: mail.id, etag: etagOf(mail) }
+): Promise<Parcel[]> {
+  const resource = presentMail(mail, account)
+  const change: GraphChange = { class: 'message', changeType, id: mail.id, etag: etagOf(mail), resource }
   return changeParcels(world, account, change, forge)
 }
 
 /** One parcel per notification URL; subscriptions that share one are batched into one `value`. */
-export function changeParcels(
+export async function changeParcels(
   world: MicrosoftWorld,
   account: string,
   change: GraphChange,
   forge: MicrosoftForgery | null,
-): Parcel[] {
+): Promise<Parcel[]> {
   const interested = liveSubscriptions(world).filter(
     (subscription) =>
       subscription.account === account &&
       subscription.class === change.class &&
       subscription.changeType.split(',').includes(change.changeType),
   )
-  const byUrl = new Map<string, unknown[]>()
+  const tokenForge = tokenForgeries.find((name) => name === forge) ?? null
+  const collection = async (of: readonly Subscription[]) => ({
+    value: of.map((subscription) => changeNotice(world, subscription, change, forge)),
+    ...(await validationTokens(world, tenantsWithContent(of), tokenForge)),
+  })
+  const byUrl = new Map<string, Subscription[]>()
   for (const subscription of interested) {
-    const notice = changeNotice(subscription, change, forge)
+    const { notificationUrl: url } = subscription
     if (isPaused(world, subscription)) {
-      const parcel = graphParcel(world, subscription.notificationUrl, { value: [notice] }, forge === null)
+      const parcel = graphParcel(world, url, await collection([subscription]), forge === null)
       world.held.push({ subscriptionIds: [subscription.id], parcel, heldAt: world.now() })
       continue
     }
-    const items = byUrl.get(subscription.notificationUrl) ?? []
-    items.push(notice)
-    byUrl.set(subscription.notificationUrl, items)
+    byUrl.set(url, [...(byUrl.get(url) ?? []), subscription])
   }
-  return [...byUrl].map(([url, value]) => graphParcel(world, url, { value }, forge === null))
+  return Promise.all(
+    [...byUrl].map(async ([url, of]) => graphParcel(world, url, await collection(of), forge === null)),
+  )
+}
+
+function tenantsWithContent(subscriptions: readonly Subscription[]): string[] {
+  return subscriptions.flatMap(({ account, encryption }) =>
+    encryption === null ? [] : [findMicrosoftAccount(account)?.tid ?? ''],
+  )
 }
 
 /** `subscriptionRemoved` and `missed` exist for Outlook only; the first ends the subscription (§2.5). */
-export function lifecycleParcels(world: MicrosoftWorld, account: string, event: LifecycleEvent): Parcel[] {
-  return liveSubscriptions(world).flatMap((subscription) => {
+export async function lifecycleParcels(
+  world: MicrosoftWorld,
+  account: string,
+  event: LifecycleEvent,
+): Promise<Parcel[]> {
+  const parcels: Parcel[] = []
+  for (const subscription of liveSubscriptions(world)) {
     const url = subscription.lifecycleNotificationUrl
-    if (subscription.account !== account) return []
-    if (event !== 'reauthorizationRequired' && subscription.class === 'drive') return []
-    const item = { ...commonItem(subscription), lifecycleEvent: event }
+    if (subscription.account !== account) continue
+    if (event !== 'reauthorizationRequired' && subscription.class === 'drive') continue
+    const common = commonItem(world, subscription)
+    // as captured: members without a value, and a token beside what carries no content
+    const item =
+      world.faults.itemsAs === 'seen'
+        ? { ...common, lifecycleEvent: event, resource: '', sequence: null, encryptedContent: null }
+        : { ...common, lifecycleEvent: event }
     if (event === 'subscriptionRemoved') world.subscriptions.delete(subscription.id)
-    return url === null ? [] : [graphParcel(world, url, { value: [item] }, true)]
-  })
+    if (url === null) continue
+    const tokens = await validationTokens(world, tenantsWithContent([subscription]), null)
+    parcels.push(graphParcel(world, url, { value: [item], ...tokens }, true))
+  }
+  return parcels
 }
 
 /** @param body what is sent as JSON; a text goes out as it is */
@@ -107,6 +137,7 @@ const shapes: Record<ResourceClass, { path: string; type: string }> = {
 }
 
 function changeNotice(
+  world: MicrosoftWorld,
   subscription: Subscription,
   change: GraphChange,
   forge: MicrosoftForgery | null,
@@ -115,7 +146,10 @@ function changeNotice(
   const owner = `${account?.oid}@${account?.tid}`
   const { path, type } = shapes[change.class]
   const item: Record<string, unknown> = {
-    ...commonItem(subscription),
+    ...commonItem(world, subscription),
+    ...(world.faults.itemsAs === 'seen'
+      ? { id: `lsg${Buffer.from(change.etag).toString('hex').slice(-24)}`, sequence: null }
+      : {}),
     changeType: change.changeType,
     resource:
       change.class === 'drive'
@@ -131,6 +165,11 @@ function changeNotice(
             id: change.id,
           },
   }
+  if (subscription.encryption !== null && change.resource !== null) {
+    const name = world.faults.itemsAs === 'seen' ? 'EncryptedContent' : 'encryptedContent'
+    const contentForge = contentForgeries.find((one) => one === forge) ?? null
+    item[name] = encryptedContent(subscription.encryption, subscription.select, change.resource, contentForge)
+  }
   if (forge === 'clientState') item.clientState = `forged-${randomUUID()}`
   if (forge === 'noClientState') delete item.clientState
   if (forge === 'unknownSubscription') item.subscriptionId = randomUUID()
@@ -139,11 +178,20 @@ function changeNotice(
 }
 
 /** A subscription made without `clientState` has none in its notifications. */
-function commonItem(subscription: Subscription): Record<string, unknown> {
+function commonItem(world: MicrosoftWorld, subscription: Subscription): Record<string, unknown> {
+  const seen = world.faults.itemsAs === 'seen'
+  const tenant = findMicrosoftAccount(subscription.account)?.tid
   return {
     subscriptionId: subscription.id,
-    subscriptionExpirationDateTime: graphTime(subscription.expiresAt),
+    subscriptionExpirationDateTime: seen
+      ? offsetTime(subscription.expiresAt)
+      : graphTime(subscription.expiresAt),
     ...(subscription.clientState === null ? {} : { clientState: subscription.clientState }),
-    tenantId: findMicrosoftAccount(subscription.account)?.tid,
+    ...(seen ? { organizationId: tenant } : { tenantId: tenant }),
   }
+}
+
+/** As Outlook's example writes it: another zone than UTC. */
+function offsetTime(at: number): string {
+  return graphTime(at + 330 * 60_000).replace('Z', '+05:30')
 }

@@ -4,6 +4,8 @@
  */
 import { isLoopbackUrl } from '../options.ts'
 import type { HeldToken } from '../tokens.ts'
+import { readCertificate, readSelect, type SubscriberCertificate } from './encryption.ts'
+import { invalid, type Refusal } from './refusal.ts'
 import { findMicrosoftAccount } from './world.ts'
 
 export interface Subscription {
@@ -22,6 +24,10 @@ export interface Subscription {
   renewedAt: number | null
   /** When the access token of the last create, renewal or reauthorization is over. */
   tokenExpiresAt: number
+  /** With resource data: what it is encrypted to; `null` without. */
+  encryption: SubscriberCertificate | null
+  /** Lower-case names of the properties that resource data has. */
+  select: readonly string[]
 }
 
 export type ResourceClass = 'message' | 'event' | 'contact' | 'drive'
@@ -34,6 +40,9 @@ interface ResourceRule {
   /** Any of these permissions suffices. */
   scopes: readonly string[]
 }
+
+/** Outlook with resource data lives a day. */
+const dataMinutes = 1_440
 
 const everyChange = ['created', 'updated', 'deleted']
 const outlookMinutes = 10_080
@@ -69,7 +78,6 @@ const rules: readonly ResourceRule[] = [
   },
 ]
 
-export type Refusal = { kind: 'refused'; status: number; code: string; message: string }
 export type SubscriptionReading = { kind: 'read'; subscription: Omit<Subscription, 'id'> } | Refusal
 
 /** @param body the JSON of `POST /subscriptions` */
@@ -81,9 +89,6 @@ export function readSubscription(
   const { changeType, notificationUrl, resource, clientState, lifecycleNotificationUrl } = body
   if (typeof resource !== 'string' || typeof changeType !== 'string' || typeof notificationUrl !== 'string') {
     return invalid('Subscription must have changeType, notificationUrl and resource.')
-  }
-  if (body.includeResourceData === true) {
-    return invalid('This simulator sends no resource data: includeResourceData must be false.')
   }
   const rule = ruleFor(resource, token.account)
   if (rule === null) return invalid(`Invalid resource: '${resource}' is not supported here.`)
@@ -116,7 +121,10 @@ export function readSubscription(
   ) {
     return invalid('clientState must be a text of at most 128 characters.')
   }
-  const expiry = readExpiry(body.expirationDateTime, rule.longestMinutes, now)
+  const content = readContent(body, resource, rule.class)
+  if (content.kind === 'refused') return content
+  const longestMinutes = content.encryption === null ? rule.longestMinutes : dataMinutes
+  const expiry = readExpiry(body.expirationDateTime, longestMinutes, now)
   if (expiry.kind === 'refused') return expiry
   const tls = body.latestSupportedTlsVersion ?? 'v1_2'
   if (typeof tls !== 'string' || !/^v1_[0-3]$/.test(tls))
@@ -134,8 +142,27 @@ export function readSubscription(
     reauthorizedAt: null,
     renewedAt: null,
     tokenExpiresAt: token.expiresAt,
+    encryption: content.encryption,
+    select: content.select,
   }
   return { kind: 'read', subscription }
+}
+
+type ContentReading =
+  | { kind: 'read'; encryption: SubscriberCertificate | null; select: readonly string[] }
+  | Refusal
+
+/** What resource data needs (protocols/microsoft.md §3.1): a resource that has it, a choice of properties, a certificate. */
+function readContent(body: Record<string, unknown>, resource: string, of: ResourceClass): ContentReading {
+  const certificate = readCertificate(body)
+  if (certificate.kind === 'refused') return certificate
+  if (body.includeResourceData !== true) return { kind: 'read', encryption: null, select: [] }
+  if (of === 'drive') return invalid('This resource cannot be subscribed to with resource data.')
+  const reading = readSelect(resource)
+  if (reading.kind === 'refused') return reading
+  if (certificate.certificate === null)
+    return invalid('encryptionCertificate and encryptionCertificateId are required with includeResourceData.')
+  return { kind: 'read', encryption: certificate.certificate, select: reading.select }
 }
 
 /** Under 45 minutes ahead is silently raised to 45; above the resource's maximum fails. */
@@ -153,6 +180,7 @@ export function readExpiry(
 }
 
 export function longestMinutesOf(subscription: Subscription): number {
+  if (subscription.encryption !== null) return dataMinutes
   return rules.find((rule) => rule.class === subscription.class)?.longestMinutes ?? outlookMinutes
 }
 
@@ -169,10 +197,11 @@ export function presentSubscription(subscription: Subscription, clientId: string
     lifecycleNotificationUrl: subscription.lifecycleNotificationUrl,
     expirationDateTime: graphTime(subscription.expiresAt),
     creatorId: findMicrosoftAccount(subscription.account)?.oid ?? null,
-    includeResourceData: null,
+    includeResourceData: subscription.encryption === null ? null : true,
     latestSupportedTlsVersion: subscription.latestSupportedTlsVersion,
-    encryptionCertificate: null,
-    encryptionCertificateId: null,
+    // the certificate itself is left out of answers, as in the example
+    ...(subscription.encryption === null ? { encryptionCertificate: null } : {}),
+    encryptionCertificateId: subscription.encryption?.id ?? null,
     notificationUrlAppId: null,
   }
 }
@@ -180,10 +209,6 @@ export function presentSubscription(subscription: Subscription, clientId: string
 /** Seven fraction digits, as Graph writes times. */
 export function graphTime(at: number): string {
   return new Date(at).toISOString().replace('Z', '0000Z')
-}
-
-export function invalid(message: string): Refusal {
-  return { kind: 'refused', status: 400, code: 'InvalidRequest', message }
 }
 
 /** `me/…` or the same person's `users/{id}/…`; delegated tokens reach no other mailbox. */

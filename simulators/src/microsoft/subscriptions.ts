@@ -9,8 +9,10 @@ import { isLoopbackUrl } from '../options.ts'
 import { bearerOf, jsonBody } from '../server.ts'
 import type { HeldToken } from '../tokens.ts'
 import { releaseHeld } from './delivery.ts'
+import { type CertificateReading, readCertificate } from './encryption.ts'
 import { callerOf, sendGraphError } from './graph.ts'
 import { shakeHands } from './handshake.ts'
+import { invalid } from './refusal.ts'
 import {
   longestMinutesOf,
   presentSubscription,
@@ -97,7 +99,10 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     if (body === null)
       return sendGraphError(world, request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
     const { expirationDateTime, notificationUrl } = body
-    if (expirationDateTime === undefined && notificationUrl === undefined) {
+    const rotation = readRotation(body, found)
+    if (rotation.kind === 'refused')
+      return sendGraphError(world, request, reply, rotation.status, rotation.code, rotation.message)
+    if (expirationDateTime === undefined && notificationUrl === undefined && rotation.certificate === null) {
       return sendGraphError(world, request, reply, 400, 'InvalidRequest', 'Nothing to update.')
     }
     let expiresAt = found.expiresAt
@@ -124,6 +129,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     }
     noteConflict(world, found.reauthorizedAt)
     found.expiresAt = expiresAt
+    if (rotation.certificate !== null) found.encryption = rotation.certificate
     found.renewedAt = world.now()
     refreshToken(world, request, found)
     return reply.send({
@@ -152,6 +158,14 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
 
 export function liveSubscriptions(world: MicrosoftWorld): Subscription[] {
   return [...world.subscriptions.values()].filter((subscription) => subscription.expiresAt > world.now())
+}
+
+/** A new certificate, for a subscription that has one. */
+function readRotation(body: Record<string, unknown>, subscription: Subscription): CertificateReading {
+  const reading = readCertificate(body)
+  if (reading.kind === 'read' && reading.certificate !== null && subscription.encryption === null)
+    return invalid('This subscription has no resource data to encrypt.')
+  return reading
 }
 
 /** Renewing and reauthorizing both put the caller's token behind the subscription (protocols/microsoft.md §2.5). */
