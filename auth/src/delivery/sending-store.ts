@@ -83,7 +83,7 @@ async function loadEvents(
              with ordinality r (event_id, recorded_at, n)
       join lateral (select data, type from auth.events
                      where recorded_at = r.recorded_at and id = r.event_id
-                       and recorded_at >= ${new Date(Math.min(...times))} and recorded_at <= ${new Date(Math.max(...times))}
+                       and recorded_at >= ${new Date(Math.min(...times)).toISOString()}::timestamptz and recorded_at <= ${new Date(Math.max(...times)).toISOString()}::timestamptz
                      limit 1) e on true`,
     'load-events',
   )

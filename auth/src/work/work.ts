@@ -6,8 +6,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Db } from '../db/sql.ts'
+import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
+import { type Holding, startHeartbeat } from './heartbeat.ts'
 
 export interface DueRow {
   readonly id: string
@@ -83,15 +85,8 @@ export function openWorker(needs: WorkerNeeds, kinds: readonly WorkKind<any>[]):
 /** A row whose work threw waits this long; it keeps nothing of the claim. */
 const FAILED_SECONDS = 5
 
-interface Holding {
-  readonly row: DueRow
-  readonly abort: AbortController
-  /** When the lease was last known to be ours. */
-  heldAt: number
-}
-
 function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
-  const inFlight = new Map<Holding, Promise<void>>()
+  const inFlight = new Map<Holding<DueRow>, Promise<void>>()
   /** Id of the one row in flight whose claim is its last before it counts as poison. */
   let suspect: string | undefined
   let draining = false
@@ -101,7 +96,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   let gathering: 'time' | 'room' | undefined
   let endPause: (() => void) | undefined
   let running: Promise<void> = Promise.resolve()
-  let beating: NodeJS.Timeout | undefined
+  let endHeartbeat = () => {}
 
   const pause = (ms: number) =>
     new Promise<void>((resolve) => {
@@ -137,12 +132,12 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
         await pause(IDLE_MS)
         continue
       }
-      const began = performance.now()
+      const began = monotonicMs()
       const claimed = await claim(room)
       if (claimed === undefined) await pause(ERROR_MS)
       else if (claimed === 0) await pause(IDLE_MS)
       else {
-        const tookMs = Math.min(GATHER_MS, performance.now() - began)
+        const tookMs = Math.min(GATHER_MS, monotonicMs() - began)
         if (claimed < room) await gather('time', tookMs)
         else {
           // what took all that it could has more to take
@@ -181,7 +176,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   }
 
   function track(row: DueRow): void {
-    const holding = { row, abort: new AbortController(), heldAt: performance.now() }
+    const holding = { row, abort: new AbortController(), heldAt: monotonicMs() }
     inFlight.set(
       holding,
       attend(holding).finally(() => {
@@ -194,23 +189,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     )
   }
 
-  /** One look at all that is in flight, instead of a timer for each: most rows end long before their first beat. */
-  function beat(): void {
-    const before = performance.now() - (kind.leaseSeconds * 1000) / 4
-    for (const holding of inFlight.keys()) {
-      if (holding.heldAt > before) continue
-      holding.heldAt = performance.now()
-      kind.extend(needs.db, holding.row, kind.leaseSeconds).then(
-        (held) => {
-          if (!held) holding.abort.abort()
-        },
-        // the database is away: the lease will pass unless a later beat succeeds
-        () => {},
-      )
-    }
-  }
-
-  async function attend({ row, abort }: Holding): Promise<void> {
+  async function attend({ row, abort }: Holding<DueRow>): Promise<void> {
     try {
       if (row.claims > POISON_CLAIMS) await kind.poison(needs.db, row)
       else await kind.run(row, abort.signal)
@@ -231,7 +210,11 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
 
   return {
     start: () => {
-      beating = setInterval(beat, (kind.leaseSeconds * 1000) / 12)
+      endHeartbeat = startHeartbeat(
+        () => inFlight.keys(),
+        kind.leaseSeconds,
+        (row) => kind.extend(needs.db, row, kind.leaseSeconds),
+      )
       running = loop()
     },
     nudge,
@@ -244,7 +227,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       await running
       await Promise.all(inFlight.values())
       clearTimeout(cut)
-      clearInterval(beating)
+      endHeartbeat()
     },
   }
 }
