@@ -8,8 +8,8 @@ export async function composeProviders(
   config: Config,
   parts: { readonly db: Db; readonly now: () => Date; readonly monotonicMs: () => number },
 ): Promise<ReadonlyMap<string, Provider>> {
-  const ids = config.providers.map(({ module }) => module.id)
-  const callOf = await openCallPace({ db: parts.db, fetch, monotonicMs: parts.monotonicMs }, ids)
+  const modules = config.providers.map(({ module }) => module)
+  const callOf = await openCallPace({ db: parts.db, fetch, monotonicMs: parts.monotonicMs }, modules)
   return new Map(
     config.providers.map(({ module, settings }) => [
       module.id,

@@ -40,6 +40,7 @@ import { errorFields, type Log } from './platform/log.ts'
 import { openMetrics } from './platform/metrics.ts'
 import { openRuleBook } from './routing/rule-book.ts'
 import { openRules } from './routing/rules.ts'
+import { listTurns } from './subscriptions/call-pace.ts'
 import { openCallPlaces } from './subscriptions/call-places.ts'
 import { heedLifecycle } from './subscriptions/lifecycle.ts'
 import { openLookup } from './subscriptions/lookup.ts'
@@ -110,7 +111,8 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   const nudge = { nudge: (kind: string) => hints.nudge(kind) }
   const subscriptions = openSubscriptions({ provider, nudge, lookup })
   const calls = openCallPlaces()
-  const base = { db: pools.work, metrics, log, random, nudge, calls }
+  const listTurn = listTurns({ db: pools.work, monotonicMs })
+  const base = { db: pools.work, metrics, log, random, nudge, calls, listTurn }
   const common = { ...base, vault, ledger, provider, subscriptions }
   const expiries = secretExpiries(providers.values())
   const chores = choreTable(pools.work, {

@@ -76,6 +76,8 @@ export interface SubscriptionView {
   kind: string
   resource: string
   state: 'wanted' | 'active' | 'failed' | 'stopped'
+  /** Since when it is watched. */
+  created_at: string
   expires_at: string | null
   last_notification_at: string | null
   failure_code: string | null

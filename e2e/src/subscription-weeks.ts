@@ -1,16 +1,17 @@
 /**
- * Weeks of simulated time for many connections of both providers, on a real process, with faults by a seed: subscriptions
- * that vanish without a word, pushes that are lost, calls that are refused and throttled, kill -9, and a person of each
- * provider who takes the access back and connects again. What must hold: a living
- * connection is never without a live subscription for longer than its check interval and the provider's delay, counted from
- * the first change that was not pushed; each vanished one leaves a gap and an event; none lives twice at its provider.
+ * Weeks of simulated time for many connections of both providers, on a real process, with faults by a seed
+ * (subscription-faults.ts), and a person of each provider who takes the access back and connects again. What must hold: a
+ * living connection is never without a subscription that pushes for longer than its check interval and the provider's
+ * delay, counted from the first change that was not pushed; each one that ended or fell silent leaves a gap and an event;
+ * none lives twice at its provider; and every kind of fault did occur.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultResult, Print } from './faults.ts'
 import { connectPerson, type Person } from './reconnecting.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
-import { ACCOUNTS, openRefreshWorld, type ProviderName, type RefreshWorld, SCOPES } from './refresh-world.ts'
+import { ACCOUNTS, openRefreshWorld, type RefreshWorld, SCOPES } from './refresh-world.ts'
 import { seeded } from './seeded.ts'
+import { faultDealer, KINDS, type Lost, noFaultsYet } from './subscription-faults.ts'
 import { clockOf, liveAt, move, settled } from './subscription-world.ts'
 
 export interface SubscriptionWeeks {
@@ -21,6 +22,7 @@ export interface SubscriptionWeeks {
   readonly days: number
   readonly stepHours: number
   readonly seed: number
+  readonly faultsAStep: number
 }
 
 const HOUR_MS = 3_600_000
@@ -29,26 +31,23 @@ const CHECK_MINUTES = 240
 const CHECK_MS = CHECK_MINUTES * 1.5 * 60_000
 /** Drive's, the longer one of the two. */
 const DELAY_MS = 10 * 60_000
-/** Are checked every ten to fifteen minutes: with each step here. */
+/** The moves of the clock beyond the delay, and real time that passes meanwhile. */
+const SLACK_MS = 6 * 60_000
+/** Are checked every ten to fifteen minutes. */
 const WATCHED_CLOSELY = 50
+const CLOSELY_SECONDS = 600
+/** At the end without faults, so that what was lost last is found. */
+const QUIET_STEPS = 3
 const PROVIDERS = ['microsoft', 'google'] as const
 
 /** The long form. */
 export const weeksAtSize = (print: Print): Promise<FaultResult> =>
   onOwnDatabase((databaseUrl, directory) =>
     subscriptionWeeks(
-      { databaseUrl, directory, connections: 500, days: 30, stepHours: 6, seed: 20_261_124 },
+      { databaseUrl, directory, connections: 500, days: 30, stepHours: 6, seed: 20_261_124, faultsAStep: 2 },
       print,
     ),
   )
-
-interface Lost {
-  readonly subscription: string
-  /** Simulated; undefined until something changed. */
-  changedAtMs: number | undefined
-  /** Steps in which calls were refused: what is tried again after minutes is looked at here after a step. */
-  excusedMs: number
-}
 
 export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print): Promise<FaultResult> {
   const problems: string[] = []
@@ -64,14 +63,12 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
       SUBSCRIPTION_CHECK_MINUTES: String(CHECK_MINUTES),
     },
   })
-  const counts = { vanished: 0, lostPushes: 0, refused: 0, throttled: 0, kills: 0, withdrawn: 0 }
+  const counts = noFaultsYet()
   const lost = new Map<string, Lost>()
-  let longestMs = 0
-  let late = 0
   try {
     await world.start(0)
     // many connections of one account stand for many accounts
-    await world.control('/faults', { provider: 'microsoft', duplicateSubscriptions: true })
+    await world.control('/faults', { provider: 'microsoft', oneStandsForMany: true })
     await world.db.query('update auth.refresh_pace set per_second = 1000')
     await world.db.query('update auth.call_pace set per_second = 1000')
     for (const provider of PROVIDERS)
@@ -84,52 +81,40 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
     const all = 2 * weeks.connections + people.length
     await settled(world, all)
     await world.db.query(
-      `update auth.subscription_checks set every_seconds = 600
+      `update auth.subscription_checks set every_seconds = ${CLOSELY_SECONDS}, due_at = auth.clock()
         where id in (select id from auth.subscriptions where connection_id <> all($1) order by id limit ${WATCHED_CLOSELY})`,
       [people.map(({ connectionId }) => connectionId)],
     )
     print(`${all} connections are subscribed; seed ${weeks.seed}`)
 
+    // what was just made is not renewed within ten minutes
+    await pass(world, CLOSELY_SECONDS * 1.5, all)
     const steps = Math.round((weeks.days * 24) / weeks.stepHours)
+    const deal = faultDealer({ world, people, random, lost, counts, faultsAStep: weeks.faultsAStep })
+    const found = await finder(world, lost)
     for (let step = 1; step <= steps; step += 1) {
-      await move(world, weeks.stepHours * 3_600)
-      // a process in local mode follows the moved clock within a second
-      await sleep(1_100)
-      const now = await clockOf(world)
-      await personOf(world, people[step % people.length], random, step < steps - 8, counts)
-      const isRefusing = step < steps - 4 && (await inflict(world, people, random, lost, counts))
-      const losePushes = random() < 0.01 && step < steps - 4
-      for (const provider of PROVIDERS) {
-        if (losePushes) await world.control('/faults', { provider, losePushes: true })
-        await world.control('/change', { provider, account: ACCOUNTS[provider], what: 'file' })
-        if (provider === 'microsoft')
-          await world.control('/message', { provider, account: ACCOUNTS[provider] })
-        if (losePushes) await world.control('/faults', { provider, losePushes: false })
-      }
-      if (losePushes) counts.lostPushes += 1
+      for (const person of people) await connectAgain(world, person)
+      const isRefusing = step <= steps - QUIET_STEPS && (await deal())
+      const changedAtMs = await clockOf(world)
       for (const one of lost.values()) {
-        one.changedAtMs ??= now
+        one.changedAtMs ??= changedAtMs
         if (isRefusing) one.excusedMs += weeks.stepHours * HOUR_MS
       }
+      await world.control('/change', { provider: 'google', account: ACCOUNTS.google, what: 'file' })
+      await world.control('/message', { provider: 'microsoft', account: ACCOUNTS.microsoft })
       await settled(world, all)
-      // the provider's delay has passed too: what was suspected is looked at again
-      await move(world, (DELAY_MS + 60_000) / 1_000)
-      await settled(world, all)
-      for (const provider of PROVIDERS) await world.control('/faults', { provider, subscriptionError: null })
-      const live = await liveAt(world)
-      const after = await clockOf(world)
-      for (const [theirs, { subscription, changedAtMs, excusedMs }] of lost) {
-        const row = await world.db.query<{ theirs: string | null }>(
-          'select provider_subscription_id as theirs from auth.subscriptions where id = $1',
-          [subscription],
-        )
-        const current = row.rows[0]?.theirs ?? ''
-        const deadMs = changedAtMs === undefined ? 0 : after - changedAtMs - excusedMs
-        if (current !== theirs && live.has(current)) {
-          longestMs = Math.max(longestMs, deadMs)
-          lost.delete(theirs)
-        } else if (deadMs > CHECK_MS + DELAY_MS + weeks.stepHours * HOUR_MS) late += 1
-      }
+      // what is checked every ten to fifteen minutes; then everything else; each time with the provider's delay
+      await pass(world, CLOSELY_SECONDS * 1.5, all)
+      await found(CLOSELY_SECONDS * 1_500, ({ isWatchedClosely }) => isWatchedClosely)
+      for (const provider of PROVIDERS)
+        await world.control('/faults', {
+          provider,
+          subscriptionError: null,
+          renewalError: null,
+          leaseLost: false,
+        })
+      await pass(world, weeks.stepHours * 3_600, all)
+      await found(CHECK_MS, () => true)
       if (step % Math.max(1, Math.round(steps / 10)) === 0)
         print(
           `day ${Math.round((step * weeks.stepHours) / 24)}: ${JSON.stringify(counts)}, ${lost.size} not found yet`,
@@ -155,16 +140,22 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
       [[...live]],
     )
     const end = rows[0] ?? { active: 0, live: 0, gaps: 0, told: 0, open: 0, stops: 0 }
+    const { late, gapped, healed, longest } = found.figures
     expect(
-      lost.size === 0 && late === 0,
-      `${counts.vanished} vanished, all were found in time (${late} late, ${lost.size} never)`,
+      lost.size === 0 && late.length === 0,
+      `${gapped + healed} pushed no more, all were replaced in time (late: ${JSON.stringify(late)}, never: ${lost.size})`,
+    )
+    expect(
+      KINDS.every((kind) => counts[kind] > 0),
+      `each kind of fault occurred: ${JSON.stringify(counts)}`,
     )
     expect(end.active === all && end.live === all, `${end.live} of ${all} live at their provider`)
     expect(live.size === all, `${live.size} live there in all: none twice, none left over`)
     expect(end.open === 0, `${end.open} gaps last`)
+    const forced = gapped + counts.missed_told
     expect(
-      end.gaps >= counts.vanished && end.told >= counts.vanished,
-      `${end.gaps} gaps written down, ${end.told} events`,
+      end.gaps >= forced && end.told >= forced && found.figures.unwritten === 0,
+      `${end.gaps} gaps written down, ${end.told} events, for ${forced} that faults forced`,
     )
     return {
       problems,
@@ -172,8 +163,11 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
         seed: weeks.seed,
         connections: all,
         days: weeks.days,
-        ...counts,
-        longest_without_a_live_one_minutes: Math.round(longestMs / 60_000),
+        faults: counts,
+        pushed_no_more: gapped + healed,
+        renewed_before_it_was_found: healed,
+        longest_minutes: longest,
+        written_as: found.figures.writtenAs,
         ...end,
       },
     }
@@ -182,64 +176,67 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
   }
 }
 
-/** One step's faults. Each is rare; the choices come from the seed. @returns whether calls are refused */
-async function inflict(
-  world: RefreshWorld,
-  people: readonly Person[],
-  random: () => number,
-  lost: Map<string, Lost>,
-  counts: { vanished: number; refused: number; throttled: number; kills: number },
-): Promise<boolean> {
-  const provider: ProviderName = random() < 0.5 ? 'microsoft' : 'google'
-  const answer = (status: number, headers: Record<string, string>) =>
-    world.control('/faults', { provider, subscriptionError: { status, headers, body: '{}', times: 5 } })
-  const refusal = random()
-  if (refusal < 0.1) {
-    counts.refused += 5
-    await answer(503, {})
-  } else if (refusal < 0.2) {
-    counts.throttled += 5
-    await answer(429, { 'retry-after': '30' })
+/** Time passes, then the provider's delay: what was suspected is looked at again. */
+async function pass(world: RefreshWorld, seconds: number, all: number): Promise<void> {
+  for (const part of [seconds, DELAY_MS / 1_000 + 60]) {
+    await move(world, part)
+    // a process in local mode follows the moved clock within a second
+    await sleep(1_100)
+    await settled(world, all)
   }
-  if (random() < 0.05) {
-    counts.kills += 1
-    await world.kill(0)
-    await world.start(0)
-  }
-  if (random() >= 0.3) return refusal < 0.2
-  const { rows } = await world.db.query<{ id: string; provider: ProviderName; theirs: string }>(
-    `select id, provider, provider_subscription_id as theirs from auth.subscriptions
-      where state = 'active' and connection_id <> all($2) order by md5(id || $1) limit 2`,
-    [String(random()), people.map(({ connectionId }) => connectionId)],
-  )
-  for (const row of rows) {
-    await world.control('/lose', {
-      provider: row.provider,
-      account: ACCOUNTS[row.provider],
-      id: row.theirs.split('/')[0],
-    })
-    counts.vanished += 1
-    lost.set(row.theirs, { subscription: row.id, changedAtMs: undefined, excusedMs: 0 })
-  }
-  return refusal < 0.2
 }
 
-/** Whose access is gone connects again; whose access is there takes it back now and then. */
-async function personOf(
-  world: RefreshWorld,
-  person: Person | undefined,
-  random: () => number,
-  mayWithdraw: boolean,
-  counts: { withdrawn: number },
-): Promise<void> {
-  if (person === undefined) return
+/** Looks for what is lost: another one lives in its place, and its gap is written down. */
+async function finder(world: RefreshWorld, lost: Map<string, Lost>) {
+  const figures = {
+    gapped: 0,
+    /** A renewal replaced it before any check was due. */
+    healed: 0,
+    unwritten: 0,
+    /** Which fault was written down as which gap. */
+    writtenAs: {} as Record<string, number>,
+    late: [] as string[],
+    longest: { checked_closely: 0, checked_six_hourly: 0 },
+  }
+  const look = async (checkMs: number, which: (one: Lost) => boolean) => {
+    const live = await liveAt(world)
+    const nowMs = await clockOf(world)
+    for (const [theirs, one] of lost) {
+      const { rows } = await world.db.query<{ theirs: string | null; gap: string | null }>(
+        `select s.provider_subscription_id as theirs,
+                (select reason from auth.subscription_gaps g
+                  where g.subscription_id = s.id and g.created_at >= to_timestamp($2 / 1000.0)
+                  order by g.id limit 1) as gap
+           from auth.subscriptions s where s.id = $1`,
+        [one.subscription, one.dealtAtMs],
+      )
+      const current = rows[0]?.theirs ?? ''
+      const deadMs = nowMs - (one.changedAtMs ?? nowMs) - one.excusedMs
+      const isReplaced = current !== theirs && live.has(current)
+      const isOver = which(one) && deadMs > checkMs + DELAY_MS + SLACK_MS
+      const gap = rows[0]?.gap ?? undefined
+      if (isReplaced && gap !== undefined) {
+        figures.gapped += 1
+        const as = `${one.kind}: ${gap}`
+        figures.writtenAs[as] = (figures.writtenAs[as] ?? 0) + 1
+        const group = one.isWatchedClosely ? 'checked_closely' : 'checked_six_hourly'
+        if (one.excusedMs === 0)
+          figures.longest[group] = Math.max(figures.longest[group], Math.round(deadMs / 60_000))
+      } else if (!isOver) continue
+      else if (!isReplaced) figures.late.push(`${one.kind} after ${Math.round(deadMs / 60_000)} minutes`)
+      else if (one.kind === 'fell_silent') figures.healed += 1
+      else figures.unwritten += 1
+      lost.delete(theirs)
+    }
+  }
+  return Object.assign(look, { figures })
+}
+
+/** Whose access is gone connects again. */
+async function connectAgain(world: RefreshWorld, person: Person): Promise<void> {
   const { rows } = await world.db.query<{ status: string }>(
     'select status from auth.oauth_tokens where id = $1',
     [person.connectionId],
   )
   if (rows[0]?.status !== 'active') await person.reconnect()
-  else if (random() < 0.15 && mayWithdraw) {
-    await person.withdraw()
-    counts.withdrawn += 1
-  }
 }

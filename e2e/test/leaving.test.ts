@@ -73,20 +73,30 @@ describe('leaving a provider', () => {
     expect(await statusOf(id)).toBe('revoking')
     await control('POST', '/faults', { provider: 'google', down: false })
     await until('revoked', async () => (await statusOf(id)) === 'revoked')
+    const { google } = (await control('GET', '/state')) as {
+      google: { watches: unknown[]; channels: unknown[] }
+    }
+    expect([...google.watches, ...google.channels]).toEqual([])
     expect(await countOf('google', '/stop')).toBeGreaterThanOrEqual(1)
     expect(await countOf('google', '/revoke')).toBeGreaterThanOrEqual(1)
   })
 
-  test('OA-13 Microsoft: the Graph subscription is deleted, and the person told where to withdraw the consent', async () => {
+  test('OA-13 Microsoft: over here at once while Graph is down; back, its subscriptions end, and the person is told where to withdraw the consent', async () => {
     const { id } = await alice.connect('microsoft', 'adele@contoso.test')
     await active(id)
+    const atGraph = async () =>
+      ((await control('GET', '/state')) as { microsoft: { subscriptions: unknown[] } }).microsoft
+        .subscriptions
+    await control('POST', '/faults', { provider: 'microsoft', down: '503' })
     expect(await alice.disconnect(id)).toEqual({
       status: 'revoking',
       at_provider: { kind: 'withdraw_yourself', url: 'https://myapps.microsoft.com/' },
     })
+    expect((await internal('POST', `/internal/connections/${id}/token`)).status).toBe(409)
+    expect((await atGraph()).length).toBeGreaterThan(0)
+    await control('POST', '/faults', { provider: 'microsoft', down: false })
     await until('revoked', async () => (await statusOf(id)) === 'revoked')
-    const { microsoft } = (await control('GET', '/state')) as { microsoft: { subscriptions: unknown[] } }
-    expect(microsoft.subscriptions).toEqual([])
+    expect(await atGraph()).toEqual([])
   })
 
   test('WI-01 Google’s security events: forged ones change nothing, a genuine one ends the connection it names', async () => {

@@ -70,7 +70,17 @@ export interface ProviderModule<S = unknown> {
   readonly folder?: URL
   /** @param environment all variables; reads only its own. `mode` local allows plain http on loopback. */
   readSettings(environment: Environment, mode: 'production' | 'local'): SettingsReading<S>
+  /** How fast its API may be called about subscriptions, where the service's own pace (50 a second) is too fast. */
+  readonly callLimits?: CallLimits
   open(settings: S, host: Host): Provider
+}
+
+/** Requests a second, of all processes together. */
+export interface CallLimits {
+  /** To make, renew or end one. */
+  readonly changesPerSecond?: number
+  /** To ask what there is. */
+  readonly listsPerSecond?: number
 }
 
 export interface SettingVariable {

@@ -2,7 +2,7 @@
  * Reads the switches of faults.ts from JSON. An unknown name or a wrong value refuses the whole set, so that a
  * test never believes in a fault that was not set.
  */
-import type { AdminRule, Faults, FixedAnswer, IdTokenOverrides, RowFault } from './faults.ts'
+import type { AdminRule, Faults, FixedAnswer, IdTokenOverrides, LeaseHold, RowFault } from './faults.ts'
 
 type Reader = (value: unknown) => unknown
 
@@ -37,6 +37,9 @@ const readers: Record<keyof Faults, Reader> = {
   noRefreshToken: flag,
   skipConsent: (value) => (typeof value === 'string' ? value : flag(value)),
   subscriptionError: fixedAnswer,
+  renewalError: fixedAnswer,
+  leaseLost: turns,
+  holdLease: (value) => (value === null ? null : leaseHold(value)),
   jwksDown: flag,
   expiresIn: (value) => (value === null ? null : count(value)),
   refreshTokenExpiresIn: (value) => (value === null ? null : count(value)),
@@ -128,6 +131,13 @@ function adminRule(value: unknown): AdminRule | undefined {
   if (scopes === null) return { scopes, code, at, error }
   const names = list(scopes)
   return names === undefined ? undefined : { scopes: names, code, at, error }
+}
+
+function leaseHold(value: unknown): LeaseHold | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { what, at } = { ...value } as Record<string, unknown>
+  if (what !== 'create' && what !== 'renew' && what !== 'stop' && what !== 'any') return undefined
+  return at === 'before' || at === 'after' ? { what, at } : undefined
 }
 
 const overrideNames = ['nonce', 'aud', 'iss', 'exp', 'sub', 'alg', 'kid', 'foreignKey']

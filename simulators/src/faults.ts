@@ -44,6 +44,12 @@ export interface AdminRule {
   error: 'consent_required' | 'access_denied' | 'interaction_required'
 }
 
+/** Calls of this kind wait, before they are carried out or before they are answered, until it is cleared. */
+export interface LeaseHold {
+  what: 'create' | 'renew' | 'stop' | 'any'
+  at: 'before' | 'after'
+}
+
 export interface Faults {
   denyConsent: boolean
   /** Only these of the asked API scopes are granted; the OpenID scopes always are. */
@@ -93,6 +99,11 @@ export interface Faults {
   skipConsent: boolean | string
   /** Answer of every subscription or watch call. */
   subscriptionError: FixedAnswer | null
+  /** Answer of every renewal of a Graph subscription. */
+  renewalError: FixedAnswer | null
+  /** A subscription or channel is made, prolonged or ended, but the connection is cut before the answer. */
+  leaseLost: boolean | number
+  holdLease: LeaseHold | null
   jwksDown: boolean
   /** Seconds that a new access token lives, instead of the provider's own. */
   expiresIn: number | null
@@ -104,7 +115,7 @@ export interface Faults {
   validationTokensAs: 'v1' | 'v2' | 'null'
   /** Graph: items as the page shows them, or with the spellings and members that were met in the field. */
   itemsAs: 'documented' | 'seen'
-  /** One mailbox may have any number of subscriptions: it stands for many in a test of many. */
+  /** Graph: each consent of one account counts as a mailbox of its own: it stands for many in a test of many. */
   oneStandsForMany: boolean
   /** What a client remembers is too old: `startHistoryId` (404), sync and delta tokens (410). */
   historyExpired: boolean
@@ -144,6 +155,9 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
     noRefreshToken: false,
     skipConsent: false,
     subscriptionError: null,
+    renewalError: null,
+    leaseLost: false,
+    holdLease: null,
     jwksDown: false,
     expiresIn: null,
     refreshTokenExpiresIn: null,
@@ -159,7 +173,7 @@ export function noFaults(issMode: 'on' | 'off'): Faults {
 /** Takes one use of a fixed answer; `null` when it is not (or no longer) set. */
 export function takeAnswer(
   faults: Faults,
-  name: 'tokenError' | 'subscriptionError' | 'revokeError' | 'apiError',
+  name: 'tokenError' | 'subscriptionError' | 'renewalError' | 'revokeError' | 'apiError',
 ): FixedAnswer | null {
   const answer = faults[name]
   if (answer === null) return null
@@ -182,7 +196,10 @@ export function takeRow(faults: Faults, grant: string): RowFault | null {
 }
 
 /** Takes one use of a switch that is on until cleared, or so many times. */
-export function takeTurn(faults: Faults, name: 'tokenDrop' | 'tokenLost' | 'revokeLost'): boolean {
+export function takeTurn(
+  faults: Faults,
+  name: 'tokenDrop' | 'tokenLost' | 'revokeLost' | 'leaseLost',
+): boolean {
   const turns = faults[name]
   if (typeof turns === 'boolean') return turns
   if (turns <= 0) return false

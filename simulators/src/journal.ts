@@ -32,6 +32,11 @@ export interface Moment {
   atMs: number
 }
 
+export interface Call extends Moment {
+  /** Whether it changes something, reads, or lists what an application has subscribed. */
+  kind: 'change' | 'read' | 'list'
+}
+
 export interface TokenRequest extends Moment {
   grant: string
   /** `null`: not answered, or not yet. */
@@ -55,11 +60,13 @@ export interface Journal {
   tokenRequests: Record<string, number>
   tokenLog: TokenRequest[]
   apiRequests: ApiRequest[]
-  /** When requests with an access token arrived, answered or not: real milliseconds since 1970. */
-  calls: Moment[]
+  /** Requests with an access token, answered or not. */
+  calls: Call[]
   authorizations: { approved: number; denied: number; deadEnds: number }
   revocations: number
   reauthorizeConflicts: number
+  /** Calls about leases that are held now (lease-calls.ts). */
+  holding: number
   /** Graph: notifications delayed in the slow state, and lost in the drop state. */
   slowed: number
   dropped: number
@@ -77,6 +84,7 @@ export function createJournal(): Journal {
     authorizations: { approved: 0, denied: 0, deadEnds: 0 },
     revocations: 0,
     reauthorizeConflicts: 0,
+    holding: 0,
     slowed: 0,
     dropped: 0,
     handshakes: [],
@@ -85,7 +93,7 @@ export function createJournal(): Journal {
 }
 
 export function clearJournal(journal: Journal): void {
-  Object.assign(journal, createJournal())
+  Object.assign(journal, { ...createJournal(), holding: journal.holding })
 }
 
 export function countUp(counters: Record<string, number>, name: string): void {
@@ -111,8 +119,8 @@ export function noteApiRequest(journal: Journal, request: ApiRequest): void {
   keep(journal.apiRequests, request)
 }
 
-export function noteCall(journal: Journal, atMs: number): void {
-  keep(journal.calls, { atMs }, longestCallLog)
+export function noteCall(journal: Journal, call: Call): void {
+  keep(journal.calls, call, longestCallLog)
 }
 
 /** The most requests within any second, by a sliding window. */

@@ -83,6 +83,8 @@ export interface Provider {
   revoke(account: string): void
   /** A subscription is gone, and nobody is told. @returns false for an unknown one */
   lose(id: string): boolean
+  /** A subscription lives on, and is told of no change any more. @returns false for an unknown one */
+  mute(id: string): boolean
   /** The person withdraws the consent, with the effect that the provider documents. */
   withdraw(account: string): void
   rotateKeys(drop: boolean): Promise<void>

@@ -3,7 +3,7 @@
  * and JSON read leniently, counted per route, and down when the switch says so. It knows no provider.
  */
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { type ApiRequest, countUp, type Journal, noteCall } from './journal.ts'
+import { type ApiRequest, type Call, countUp, type Journal, noteCall } from './journal.ts'
 
 export interface ServerFaults {
   down: false | '503' | 'refuse'
@@ -29,7 +29,7 @@ export function createServer(parts: ServerParts): FastifyInstance {
       return
     }
     if (parts.journal && request.headers.authorization?.startsWith('Bearer '))
-      noteCall(parts.journal, Date.now())
+      noteCall(parts.journal, { atMs: Date.now(), kind: kindOf(request) })
     if (parts.faults?.down === 'refuse') dropConnection(request, reply)
     if (parts.faults?.down === '503') {
       await reply.code(503).header('retry-after', '1').send({ error: 'temporarily_unavailable' })
@@ -45,6 +45,11 @@ export function createServer(parts: ServerParts): FastifyInstance {
     return reply.code(status).send({ error: status >= 500 ? 'server_error' : 'invalid_request' })
   })
   return server
+}
+
+function kindOf({ method, url }: FastifyRequest): Call['kind'] {
+  if (method !== 'GET') return 'change'
+  return (url.split('?')[0] ?? '').endsWith('/subscriptions') ? 'list' : 'read'
 }
 
 /** Listens and tells the origin, always spelled with 127.0.0.1. */

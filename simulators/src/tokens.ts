@@ -7,6 +7,8 @@ export interface HeldToken {
   value: string
   account: string
   scopes: readonly string[]
+  /** The consent that it goes back to, where the provider tells them apart. */
+  grant: string
   issuedAt: number
   expiresAt: number
 }
@@ -16,8 +18,8 @@ export type TokenLookup =
   | { kind: 'unknown' }
 
 export interface TokenStore {
-  addAccess(account: string, scopes: readonly string[], lifetimeMs: number): HeldToken
-  addRefresh(account: string, scopes: readonly string[], lifetimeMs: number): HeldToken
+  addAccess(account: string, scopes: readonly string[], lifetimeMs: number, grant?: string): HeldToken
+  addRefresh(account: string, scopes: readonly string[], lifetimeMs: number, grant?: string): HeldToken
   findAccess(value: string): TokenLookup
   findRefresh(value: string): TokenLookup
   /** Ends every token of the account, as a withdrawn consent does. */
@@ -50,8 +52,9 @@ export function createTokenStore(mint: TokenMint, now: () => number): TokenStore
     account: string,
     scopes: readonly string[],
     lifetimeMs: number,
+    grant = '',
   ) => {
-    const token = { value, account, scopes, issuedAt: now(), expiresAt: now() + lifetimeMs }
+    const token = { value, account, scopes, grant, issuedAt: now(), expiresAt: now() + lifetimeMs }
     to.set(value, { token, revoked: false, spent: false })
     return token
   }
@@ -65,8 +68,10 @@ export function createTokenStore(mint: TokenMint, now: () => number): TokenStore
   const ofAccount = (from: Map<string, Entry>, account: string) =>
     [...from.values()].filter((entry) => entry.token.account === account && !entry.revoked)
   return {
-    addAccess: (account, scopes, lifetimeMs) => add(access, mint.access(), account, scopes, lifetimeMs),
-    addRefresh: (account, scopes, lifetimeMs) => add(refresh, mint.refresh(), account, scopes, lifetimeMs),
+    addAccess: (account, scopes, lifetimeMs, grant) =>
+      add(access, mint.access(), account, scopes, lifetimeMs, grant),
+    addRefresh: (account, scopes, lifetimeMs, grant) =>
+      add(refresh, mint.refresh(), account, scopes, lifetimeMs, grant),
     findAccess: (value) => find(access, value),
     findRefresh: (value) => find(refresh, value),
     revokeAccount(account) {

@@ -229,3 +229,17 @@ test('events are listed by sync token, with deletions, until the token is too ol
   const calendars = (await ask('GET', '/calendar/v3/users/me/calendarList')).json.items
   expect(calendars).toMatchObject([{ id: gita, primary: true }])
 })
+
+test('a channel whose answer is lost lives and sends its sync message; a muted one lives and is silent', async () => {
+  await tell('/faults', { provider: 'google', leaseLost: 1 })
+  const lost = { id: randomUUID(), type: 'web_hook', address: `${receiver.url}/hook/lost`, token: 'secret-1' }
+  await expect(ask('POST', '/drive/v3/changes/watch?pageToken=1', lost)).rejects.toThrow()
+  await receiver.waitFor(1)
+  expect(states()).toEqual(['sync'])
+  await change('file')
+  expect(states()).toEqual(['sync', 'change'])
+  expect(await tell('/mute', { provider: 'google', account: gita, id: lost.id })).toEqual({ muted: lost.id })
+  await change('file')
+  expect(states()).toEqual(['sync', 'change'])
+  expect((await control(simulators).get('/state')).json.google.channels).toHaveLength(1)
+})

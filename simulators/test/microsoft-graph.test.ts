@@ -1,5 +1,5 @@
 /** Graph subscriptions and notifications against protocols/microsoft.md §2. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { contosoTenant } from '../src/accounts.ts'
 import type { Simulators } from '../src/start.ts'
 import {
@@ -303,4 +303,90 @@ test('the switch subscriptionError answers the next calls', async () => {
   const refused = await create()
   expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '2.128'])
   expect((await create()).status).toBe(201)
+})
+
+describe('switches about leases', () => {
+  const faults = (switches: Record<string, unknown>) =>
+    control(simulators).post('/faults', { provider: 'microsoft', ...switches })
+  const held = async () => (await control(simulators).get('/state')).json.microsoft.holding
+  const listed = async () => (await graph('GET', '')).json.value.length
+
+  test('leaseLost: it is carried out, and the caller hears nothing; a refusal is told', async () => {
+    await faults({ leaseLost: 1 })
+    expect((await create({ resource: 'me/unknown' })).status).toBe(400)
+    await expect(create()).rejects.toThrow()
+    expect(await listed()).toBe(1)
+    expect((await create({ changeType: 'updated' })).status).toBe(201)
+  })
+
+  test('holdLease: a call waits before it is carried out, or after it before its answer', async () => {
+    for (const [at, during] of [
+      ['before', 0],
+      ['after', 1],
+    ] as const) {
+      await faults({ holdLease: { what: 'create', at } })
+      const answer = create()
+      while ((await held()) === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+      expect(await listed()).toBe(during)
+      await faults({ holdLease: null })
+      const { json } = await answer
+      expect(await listed()).toBe(1)
+      expect(await held()).toBe(0)
+      await graph('DELETE', `/${json.id}`)
+    }
+    expect((await faults({ holdLease: { what: 'create', at: 'noon' } })).status).toBe(400)
+  })
+
+  test('renewalError refuses renewals alone; a muted one lives on and pushes nothing', async () => {
+    const { json } = await create()
+    await faults({ renewalError: { status: 403, body: {}, times: 1 } })
+    const renew = () => graph('PATCH', `/${json.id}`, { expirationDateTime: inMinutes(900) })
+    expect([(await renew()).status, (await renew()).status]).toEqual([403, 200])
+    receiver.received.length = 0
+    await control(simulators).post('/mute', { provider: 'microsoft', account: adele, id: json.id })
+    await message()
+    expect(receiver.received).toEqual([])
+    expect(await listed()).toBe(1)
+    const unknown = { provider: 'microsoft', account: adele, id: 'nobody' }
+    expect((await control(simulators).post('/mute', unknown)).status).toBe(400)
+  })
+
+  test('a lifecycle message of one subscription alone, told or lost', async () => {
+    const url = `${receiver.url}/lifecycle`
+    const first = await create({ lifecycleNotificationUrl: url })
+    const second = await create({ lifecycleNotificationUrl: url, changeType: 'updated' })
+    receiver.received.length = 0
+    const send = (id: string, lost: boolean) =>
+      control(simulators).post('/lifecycle', {
+        provider: 'microsoft',
+        account: adele,
+        event: 'subscriptionRemoved',
+        id,
+        lost,
+      })
+    await send(first.json.id, true)
+    expect([receiver.received.length, await listed()]).toEqual([0, 1])
+    await send(second.json.id, false)
+    expect([receiver.received.length, await listed()]).toEqual([1, 0])
+  })
+
+  test('oneStandsForMany: each consent is a mailbox of its own, with its own duplicates and its own list', async () => {
+    const other = (await connectMicrosoft(simulators)).access_token
+    await create()
+    expect((await create({}, other)).status).toBe(409)
+    await faults({ oneStandsForMany: true })
+    const made = await create({}, other)
+    expect(made.status).toBe(201)
+    expect((await create({}, other)).status).toBe(409)
+    expect((await graph('GET', '', undefined, other)).json.value).toHaveLength(1)
+    await graph('DELETE', `/${made.json.id}`)
+  })
+})
+
+test('calls are counted by what they are: changes, lists, and all together', async () => {
+  const { json } = await create()
+  await graph('GET', `/${json.id}`)
+  await graph('GET', '')
+  const calls = (await control(simulators).get('/calls/microsoft')).json
+  expect([calls.count, calls.changes.count, calls.lists.count]).toEqual([3, 1, 1])
 })

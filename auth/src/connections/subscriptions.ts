@@ -16,6 +16,7 @@ export interface SubscriptionView {
   readonly resource: string
   readonly state: string
   readonly expires_at: string | null
+  readonly created_at: string
   readonly last_notification_at: string | null
   readonly failure_code: string | null
   readonly last_renewed_at: string | null

@@ -40,6 +40,7 @@ export const Connection = Type.Object({
       resource: Type.String(),
       state: Type.String(),
       expires_at: MaybeText,
+      created_at: Type.String(),
       last_notification_at: MaybeText,
       failure_code: MaybeText,
       last_renewed_at: MaybeText,

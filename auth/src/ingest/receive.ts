@@ -215,8 +215,9 @@ async function settled(
         needs.metrics.events(providerId, fact.type)
         if (fact.unreadable !== undefined) needs.metrics.unreadable(providerId, fact.unreadable)
       }
+      // what it says of itself is no push: a silent one may go on asking to be renewed
       const subscriptions = facts.flatMap((fact) =>
-        fact.subscriptionId === undefined ? [] : [fact.subscriptionId],
+        fact.subscriptionId === undefined || isAboutItself(fact) ? [] : [fact.subscriptionId],
       )
       if (subscriptions.length > 0) needs.notified(subscriptions)
       return answer
@@ -231,9 +232,11 @@ async function settled(
   }
 }
 
+const isAboutItself = (fact: Fact) => fact.type.startsWith('subscription.v1.')
+
 /** What was said about a subscription itself has to be acted on: acknowledged only when that is written down. */
 async function heeded(needs: IngestNeeds, providerId: string, facts: readonly Fact[]): Promise<boolean> {
-  const said = facts.filter((fact) => fact.type.startsWith('subscription.v1.'))
+  const said = facts.filter(isAboutItself)
   if (said.length === 0) return true
   try {
     await needs.heedLifecycle(said)

@@ -100,10 +100,11 @@ export function openMetrics(): Metrics {
     'Destinations failing, recovered, disabled',
     ['change'],
   )
-  const subscriptions = counter('subscriptions_total', 'Subscriptions created or failed', [
-    'provider',
-    'outcome',
-  ])
+  const subscriptions = counter(
+    'subscriptions_total',
+    'Subscriptions created, renewed, stopped, failed, lapsed, or with changes that were not pushed',
+    ['provider', 'outcome'],
+  )
   const workErrors = counter('work_errors_total', 'Due rows whose work threw', ['kind'])
   const tokenFailures = counter(
     'service_token_failures_total',

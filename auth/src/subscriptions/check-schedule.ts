@@ -33,9 +33,12 @@ const NOTE_MS = 75_000
 export function judgeCheck(facts: CheckFacts): CheckVerdict {
   const { now, checkedAt, lastNotificationAt } = facts
   if (checkedAt === null || !facts.changed) return { kind: 'well' }
-  const expectedFrom = facts.newestAt === undefined ? checkedAt.getTime() : facts.newestAt.getTime() - SKEW_MS
+  // a change since the last check that claims to be older (an imported message keeps its date) tells no time
+  const isTold = facts.newestAt !== undefined && facts.newestAt.getTime() >= checkedAt.getTime() - SKEW_MS
+  const newestAt = isTold ? facts.newestAt : undefined
+  const expectedFrom = newestAt === undefined ? checkedAt.getTime() : newestAt.getTime() - SKEW_MS
   if (lastNotificationAt !== null && lastNotificationAt.getTime() >= expectedFrom) return { kind: 'well' }
-  const since = facts.newestAt ?? facts.suspectedAt ?? now
+  const since = newestAt ?? facts.suspectedAt ?? now
   const waitedMs = now.getTime() - since.getTime()
   const leftMs = Math.max(facts.pushDelayMs, NOTE_MS) - waitedMs
   if (leftMs > 0) return { kind: 'suspected', since, inSeconds: Math.max(1, leftMs / 1_000) }

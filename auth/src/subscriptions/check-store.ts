@@ -26,7 +26,7 @@ export interface CheckRow {
   readonly checked_at: Date | null
   readonly suspected_at: Date | null
   readonly attempts: number
-  /** A silent one may be replaced, and orphans looked for: not within a day. */
+  /** A silent one may be replaced, and orphans of its connection looked for: not within a day. */
   readonly may_replace: boolean
   readonly may_list: boolean
   /** By the database's clock. */
@@ -38,7 +38,9 @@ export const findCheck = (db: Db, due: DueRow) =>
     select s.id, s.connection_id, c.owner_id, s.provider, c.account_label, s.kind, s.resource, s.state, s.last_notification_at,
            k.every_seconds, k.cursor, k.checked_at, k.suspected_at, k.attempts,
            k.replaced_at is null or k.replaced_at < auth.clock() - interval '1 day' as may_replace,
-           k.listed_at is null or k.listed_at < auth.clock() - interval '1 day' as may_list, auth.clock() as now
+           not exists (select from auth.subscription_checks o join auth.subscriptions os on os.id = o.id
+                        where os.connection_id = s.connection_id and o.listed_at > auth.clock() - interval '1 day') as may_list,
+           auth.clock() as now
       from auth.subscription_checks k
       join auth.subscriptions s on s.id = k.id
       join auth.oauth_tokens c on c.id = s.connection_id

@@ -8,6 +8,7 @@ import type { Failure, Provider, Secret, SubscriptionQuestion } from '@flovify/p
 import { dueIn } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { type AddressNeeds, subscriptionAt } from './address.ts'
+import type { ListTurn } from './call-pace.ts'
 import { checkInSeconds, judgeCheck } from './check-schedule.ts'
 import {
   addGap,
@@ -31,6 +32,7 @@ export interface CheckNeeds extends SettleNeeds, AddressNeeds {
   readonly provider: (id: string) => Provider | undefined
   readonly accessToken: AccessToken
   readonly subscriptions: Pick<Subscriptions, 'watchDiscovered' | 'changed'>
+  readonly listTurn: ListTurn
   /** Unless a subscription has its own. */
   readonly checkEverySeconds: number
 }
@@ -82,8 +84,8 @@ async function attend(needs: CheckNeeds, due: DueRow, signal: AbortSignal): Prom
     return
   }
   if (row.checked_at === null || checked.changed) await discover(needs, row, provider, question, signal)
-  if (row.may_list) await findOrphans(needs, row, provider, token.accessToken, signal)
-  await settle(needs, due, row, provider, checked, every)
+  const listed = row.may_list && (await findOrphans(needs, row, provider, token.accessToken, signal))
+  await settle(needs, due, row, provider, checked, { every, listed })
 }
 
 /** What passes by itself is asked again soon, everything else with the next check. */
@@ -104,7 +106,7 @@ async function settle(
   row: CheckRow,
   provider: Provider,
   checked: { readonly changed: boolean; readonly cursor: string; readonly newestAt?: Date },
-  every: number,
+  { every, listed }: { readonly every: number; readonly listed: boolean },
 ): Promise<void> {
   const verdict = judgeCheck({
     now: row.now,
@@ -123,7 +125,7 @@ async function settle(
   const replaced = missed && row.may_replace
   const settled = await needs.db.transaction(async (tx) => {
     const { cursor } = checked
-    const outcome = { inSeconds: every, cursor, checkedAt: row.now, missed, replaced, listed: row.may_list }
+    const outcome = { inSeconds: every, cursor, checkedAt: row.now, missed, replaced, listed }
     if (!(await settleChecked(tx, due, outcome))) return false
     if (!missed) return true
     await addGap(tx, row.id, verdict.from, row.now)
@@ -171,21 +173,26 @@ async function discover(
   if (news) needs.subscriptions.changed(row.connection_id)
 }
 
-/** Ours by the authentic `ref` in its address, and nobody's: a create call whose answer was lost, a restored database. */
+/**
+ * Ours by the authentic `ref` in its address, and nobody's: a create call whose answer was lost, a restored database.
+ * @returns false: with another check, there was no turn or no answer
+ */
 async function findOrphans(
   needs: CheckNeeds,
   row: CheckRow,
   provider: Provider,
   accessToken: Secret,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const list = provider.subscriptions.list
-  if (list === undefined) return
+  if (list === undefined) return true
+  if (!(await needs.listTurn(row.provider, 0, signal).catch(() => false))) return false
   const listed = await callProvider(needs, row, signal, (abort) => list({ accessToken, signal: abort }))
-  if (listed.kind === 'failed') return
+  if (listed.kind === 'failed') return false
   const ours = listed.items.flatMap(({ notificationUrl, providerSubscriptionId }) => {
     const subscriptionId = subscriptionAt(needs, notificationUrl)
     return subscriptionId === undefined ? [] : [{ subscriptionId, providerSubscriptionId }]
   })
   await adoptOrphans(needs, ours)
+  return true
 }

@@ -6,20 +6,28 @@
 import type { ProviderSubscriptions, Secret } from '@flovify/providers'
 import { withDeadline } from '../platform/deadline.ts'
 import { type AddressNeeds, subscriptionAt } from './address.ts'
+import type { ListTurn } from './call-pace.ts'
 
+export interface EarlierNeeds extends AddressNeeds {
+  readonly listTurn: ListTurn
+}
+
+/** What has to wait longer is found by the next listing. */
+const LIST_TURN_SECONDS = 5
 const LIST_MS = 10_000
 const STOP_MS = 10_000
 
 /** @returns how many were ended; a failure leaves them to the next listing (check-work.ts) */
 export async function endEarlier(
-  needs: AddressNeeds,
-  subscription: { readonly id: string; readonly resource: string },
+  needs: EarlierNeeds,
+  subscription: { readonly id: string; readonly resource: string; readonly provider: string },
   side: ProviderSubscriptions,
   accessToken: Secret,
   signal: AbortSignal,
 ): Promise<number> {
   const { list } = side
   if (list === undefined) return 0
+  if (!(await needs.listTurn(subscription.provider, LIST_TURN_SECONDS, signal))) return 0
   const listed = await withDeadline(LIST_MS, signal, (abort) => list({ accessToken, signal: abort }))
   if (listed.kind !== 'answered' || listed.value.kind === 'failed') return 0
   const earlier = listed.value.items.filter(

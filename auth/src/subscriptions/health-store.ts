@@ -2,10 +2,13 @@
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 
+/** Each has its alert in deploy/alerts. */
+export const UNWELL = ['failed', 'waiting', 'failing', 'expiring', 'silent'] as const
+
 export interface Unwell {
   readonly provider: string
   /** failed: given up · waiting: not made for ten minutes · failing: not renewed · expiring: in its last tenth · silent: missed within a day */
-  readonly reason: 'failed' | 'waiting' | 'failing' | 'expiring' | 'silent'
+  readonly reason: (typeof UNWELL)[number]
   readonly count: number
 }
 

@@ -19,6 +19,7 @@ import {
 } from './renewal-store.ts'
 import { createSuccessor, type ReplaceNeeds, settleSuccessor } from './replace.ts'
 import { eventOf } from './settle.ts'
+import { isFinal } from './stop.ts'
 import type { SubscriptionToCreate } from './store.ts'
 
 export interface UsableToken {
@@ -53,11 +54,13 @@ export async function renew(
     subscription.silent_since !== null ||
     wantsContent(side, subscription) !== (subscription.certificate_id !== null)
   if (isUseless && !side.sharedByAccount(subscription.resource)) {
-    await callProvider<RenewalOutcome>(needs, subscription, signal, async (abort) => {
-      const { resource } = subscription
-      await side.stop({ resource, providerSubscriptionId, accessToken, signal: abort })
-      return { kind: 'gone' }
-    })
+    const { resource } = subscription
+    const stopped = await callProvider(needs, subscription, signal, (abort) =>
+      side.stop({ resource, providerSubscriptionId, accessToken, signal: abort }),
+    )
+    if (signal.aborted && stopped.kind === 'failed') return
+    if (stopped.kind === 'failed' && !isFinal(stopped.failure))
+      return later(needs, due, subscription, stopped.failure)
     return lose(needs, due, subscription, 'replaced')
   }
   const chosen = await chooseCertificate(needs, due, subscription, side)
@@ -171,7 +174,8 @@ async function lose(
   })
   if (!settled) return
   needs.lookup.forget(subscription.connection_id)
-  needs.metrics.subscriptions(subscription.provider, 'lapsed')
+  // one that we ended ourselves did not lapse
+  if (reason !== 'replaced') needs.metrics.subscriptions(subscription.provider, 'lapsed')
   needs.log.warn(
     { provider: subscription.provider, subscription: subscription.id, kind: subscription.kind, reason },
     'a subscription is not there any more; a new one is created',

@@ -57,7 +57,9 @@ async function attend(needs: StopWorkNeeds, due: DueRow, signal: AbortSignal): P
     return
   }
   if (token.kind !== 'token') {
-    await deferStop(needs.db, due, WAITING_SECONDS)
+    const retry = judgeRetry({ class: 'transient', code: token.kind }, row.attempts + 1, needs.random())
+    const inSeconds = token.kind === 'expired' && retry.kind === 'again' ? retry.inSeconds : WAITING_SECONDS
+    await deferStop(needs.db, due, inSeconds)
     return
   }
   const { resource, provider_subscription_id: providerSubscriptionId } = row

@@ -34,6 +34,8 @@ export interface SubscriptionView {
   readonly kind: string
   readonly resource: string
   readonly state: string
+  /** Since when it is watched. */
+  readonly created_at: string
   readonly expires_at: string | null
   readonly last_notification_at: string | null
   readonly failure_code: string | null
@@ -117,6 +119,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       for (const { connection_id, ...row } of await findOfConnections(db, connectionIds)) {
         const view = {
           ...row,
+          created_at: row.created_at.toISOString(),
           expires_at: row.expires_at?.toISOString() ?? null,
           last_notification_at: row.last_notification_at?.toISOString() ?? null,
           last_renewed_at: row.last_renewed_at?.toISOString() ?? null,

@@ -8,6 +8,7 @@ export interface SubscriptionRow {
   readonly kind: string
   readonly resource: string
   readonly state: string
+  readonly created_at: Date
   readonly expires_at: Date | null
   readonly last_notification_at: Date | null
   readonly failure_code: string | null
@@ -26,7 +27,7 @@ export interface SubscriptionRow {
 export const findOfConnections = (db: Db, connectionIds: readonly string[]) =>
   db.rows<SubscriptionRow>(sql`
     select distinct on (s.connection_id, s.kind)
-           s.id, s.connection_id, s.kind, resource, state, expires_at, last_notification_at, failure_code, last_renewed_at,
+           s.id, s.connection_id, s.kind, resource, state, s.created_at, expires_at, last_notification_at, failure_code, last_renewed_at,
            case when state = 'active' then r.due_at end as renews_at, renewal_failure_code, k.checked_at as last_checked_at,
            coalesce(k.missed, 0) as missed, o.kind is null as enabled, k.missed_at, k.every_seconds / 60 as check_minutes, g.gaps
       from auth.subscriptions s

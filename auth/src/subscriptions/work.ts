@@ -14,6 +14,7 @@ import type { Vault } from '../vault/vault.ts'
 import { dueIn } from '../work/due.ts'
 import type { DueRow, Nudge, WorkKind } from '../work/work.ts'
 import { notificationUrl } from './address.ts'
+import type { ListTurn } from './call-pace.ts'
 import { chooseCertificate } from './certificates.ts'
 import { endEarlier } from './earlier.ts'
 import { RENEWALS } from './kinds.ts'
@@ -44,6 +45,7 @@ export interface RenewalNeeds extends SettleNeeds {
   /** Public origin of the notifications, without a slash at the end. */
   readonly webhookOrigin: string
   readonly nudge: Nudge
+  readonly listTurn: ListTurn
 }
 
 const POISON_SECONDS = 3_600

@@ -260,6 +260,7 @@ export async function openGround() {
     metrics,
     log,
     calls: openCallPlaces(),
+    listTurn: async () => true,
     webhookOrigin: WEBHOOKS,
     consoleOrigin: CONSOLE,
   }

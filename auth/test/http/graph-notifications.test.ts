@@ -54,6 +54,29 @@ describe('WI-01 Graph', () => {
     expect(await stored(world.db)).toEqual({ notifications: 1, events: 1 })
   })
 
+  test('WI-16 what Graph says of a subscription itself is no push: a silent one may go on asking to be renewed', async () => {
+    const lastPush = async () =>
+      (
+        await world.db.one<{ at: Date | null }>(
+          sql`select max(last_notification_at) as at from auth.subscriptions`,
+        )
+      )?.at
+    await world.db.rows(sql`update auth.subscriptions set last_notification_at = null`)
+    const asks = changed((item) => {
+      delete item.changeType
+      item.lifecycleEvent = 'reauthorizationRequired'
+    })
+    expect((await post(asks)).status).toBe(202)
+    expect((await stored(world.db)).events).toBe(1)
+    // its note would be written at once
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(await lastPush()).toBeNull()
+    await post(other.notification('pushed'), other.path)
+    for (const end = Date.now() + 5_000; Date.now() < end && (await lastPush()) === null; )
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(await lastPush()).toBeInstanceOf(Date)
+  })
+
   const stateOf = (item: Item) => String(item.clientState)
   const mutations: [string, () => string][] = [
     ['no clientState', () => changed((item) => delete item.clientState)],

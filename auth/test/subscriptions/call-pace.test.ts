@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
-import { openCallPace } from '../../src/subscriptions/call-pace.ts'
+import { listTurns, openCallPace } from '../../src/subscriptions/call-pace.ts'
 import { openCallPlaces } from '../../src/subscriptions/call-places.ts'
 import { type Ground, openGround } from '../connections/ground.ts'
 
@@ -12,7 +12,10 @@ describe('the pace of calls about subscriptions', () => {
     return new Response('{}')
   }
   const open = () =>
-    openCallPace({ db: g.db, fetch: answer, monotonicMs: () => performance.now() }, ['paced', 'other'])
+    openCallPace({ db: g.db, fetch: answer, monotonicMs: () => performance.now() }, [
+      { id: 'paced', callLimits: { changesPerSecond: 5, listsPerSecond: 1 } },
+      { id: 'other' },
+    ])
   beforeAll(async () => {
     g = await openGround()
   })
@@ -60,6 +63,35 @@ describe('the pace of calls about subscriptions', () => {
     await expect(waiting).rejects.toThrow()
     await expect(callOf('nobody')('http://localhost/')).rejects.toMatchObject({ code: 'no_pace' })
     expect(calls).toHaveLength(0)
+  })
+
+  test('WI-16 what changes something keeps a stricter pace beside what reads', async () => {
+    const callOf = await open()
+    await g.db.rows(
+      sql`update auth.call_pace set next_at = auth.clock() + interval '40 seconds' where provider = 'paced/changes'`,
+    )
+    await callOf('paced')('http://localhost/')
+    expect(calls).toHaveLength(1)
+    const abort = new AbortController()
+    const waiting = callOf('paced')('http://localhost/', { method: 'POST', signal: abort.signal })
+    setTimeout(() => abort.abort(), 50)
+    await expect(waiting).rejects.toThrow()
+    const { per_second: perSecond } =
+      (await g.db.one<{ per_second: number }>(
+        sql`select per_second from auth.call_pace where provider = 'paced/changes'`,
+      )) ?? {}
+    expect(perSecond).toBe(5)
+  })
+
+  test('WI-16 a list is asked for when it has a turn soon enough, and left to another day when it has not', async () => {
+    await open()
+    const turn = listTurns({ db: g.db, monotonicMs: () => performance.now() })
+    const { signal } = new AbortController()
+    expect(await turn('paced', 0, signal)).toBe(true)
+    expect(await turn('paced', 0, signal)).toBe(false)
+    // the one that was refused took no turn from others: 1.25 seconds after the first
+    expect(await turn('paced', 2, signal)).toBe(true)
+    expect(await turn('other', 0, signal)).toBe(true)
   })
 })
 

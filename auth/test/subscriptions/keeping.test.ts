@@ -244,6 +244,16 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(stopped()).toHaveLength(2)
     })
 
+    test('without a token for the moment it is tried again soon; without a person, each hour', async () => {
+      await adopt('lost')
+      unavailable = true
+      await work(stops)
+      await pass(1)
+      unavailable = false
+      expect(await work(stops)).toBe(1)
+      expect(stopped()).toEqual(['lost'])
+    })
+
     test('what the account shares is not stopped while anybody watches it', async () => {
       g.google.sharedByAccount = true
       await g.db.rows(sql`update auth.oauth_tokens set scope = 'openid mail.read'`)
@@ -331,6 +341,20 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(g.google.renewals).toHaveLength(0)
       expect(stopped()).toEqual(['at-provider-1'])
       await work(renewals)
+      expect(await only()).toMatchObject({ provider_subscription_id: 'at-provider-2', silent: false })
+    })
+
+    test('a silent one whose end is refused stays until it is ended: two at once would send everything twice', async () => {
+      await g.db.rows(sql`update auth.subscriptions set silent_since = auth.clock()`)
+      await g.db.rows(sql`update auth.subscription_renewals set due_at = auth.clock()`)
+      g.google.stopWith = async () => ({ kind: 'failed', failure: { class: 'throttled', code: 'http_429' } })
+      await work(renewals)
+      expect(await only()).toMatchObject({ state: 'active', provider_subscription_id: 'at-provider-1' })
+      g.google.stopWith = async () => ({ kind: 'stopped' })
+      await pass(20)
+      await work(renewals)
+      await work(renewals)
+      expect(stopped()).toEqual(['at-provider-1', 'at-provider-1'])
       expect(await only()).toMatchObject({ provider_subscription_id: 'at-provider-2', silent: false })
     })
 
@@ -572,6 +596,10 @@ describe('WI-16 what keeps subscriptions alive', () => {
     expect(judgeCheck(told)).toEqual({ kind: 'missed', from: at(0) })
     expect(judgeCheck({ ...told, lastNotificationAt: at(9.6) }).kind).toBe('well')
     expect(judgeCheck({ ...told, newestAt: at(18) })).toMatchObject({ kind: 'suspected', inSeconds: 60 })
+    // a change that claims to be older than the last check tells no time: judged as if none were told
+    const imported = { ...facts, newestAt: at(-9_000) }
+    expect(judgeCheck(imported)).toEqual({ kind: 'suspected', since: at(20), inSeconds: 180 })
+    expect(judgeCheck({ ...imported, lastNotificationAt: at(1) }).kind).toBe('well')
     // the note of a notification may come a minute late, however quick the provider
     expect(judgeCheck({ ...facts, pushDelayMs: 0, suspectedAt: at(19) })).toMatchObject({ kind: 'suspected' })
     expect([0, 0.5, 0.999].map((random) => Math.round(checkInSeconds(600, random) / 60))).toEqual([

@@ -1,8 +1,8 @@
-/** What notifies us of a connection's changes: how each is, until when, what was missed, and what a person may do about it. */
+/** What notifies us of a connection's changes: how each is, since and until when, what was missed, and what a person may do about it. */
 import type { SubscriptionView } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { useSubscription } from '../queries.ts'
-import { explainGap, explainSubscription } from '../sentences.ts'
+import { explainGap, explainSubscription, explainSubscriptionFailure, nameOfKind } from '../sentences.ts'
 import { Moment } from './moment.tsx'
 import { Pill } from './pill.tsx'
 
@@ -14,35 +14,22 @@ export function Subscriptions({ subscriptions }: { subscriptions: readonly Subsc
       <ul className="subscriptions">
         {subscriptions.map((one) => (
           <li key={one.id}>
-            <span className="subscription-kind">{one.kind.replace(':', ' ')}</span>
-            <Pill
-              {...(one.enabled ? explainSubscription(one.state) : { label: 'Off', tone: 'calm' as const })}
-            />
-            <span className="muted">
-              {one.state === 'active' && one.expires_at !== null && (
-                <>
-                  until <Moment at={one.expires_at} far day />
-                </>
-              )}
-              {one.failure_code !== null && one.state !== 'active' && <code>{one.failure_code}</code>}
-            </span>
-            <span className="muted subscription-last">
-              {one.last_notification_at === null ? (
-                'Nothing received yet'
-              ) : (
-                <>
-                  Last received <Moment at={one.last_notification_at} far />
-                </>
-              )}
-              {one.last_checked_at !== null && (
-                <>
-                  {' · checked '}
-                  <Moment at={one.last_checked_at} far />
-                </>
-              )}
-            </span>
-            <Renewal subscription={one} />
-            <Choices subscription={one} />
+            <div className="subscription-head">
+              <span className="subscription-kind">{nameOfKind(one.kind)}</span>
+              <Pill
+                {...(one.enabled ? explainSubscription(one.state) : { label: 'Off', tone: 'calm' as const })}
+              />
+              <Glance subscription={one} />
+            </div>
+            <Troubles subscription={one} />
+            <details className="subscription-details">
+              <summary>
+                Details<span className="visually-hidden"> of {nameOfKind(one.kind)}</span>
+              </summary>
+              {one.state !== 'stopped' && <Times subscription={one} />}
+              <Gaps subscription={one} />
+              <Choices subscription={one} />
+            </details>
           </li>
         ))}
       </ul>
@@ -50,39 +37,122 @@ export function Subscriptions({ subscriptions }: { subscriptions: readonly Subsc
   )
 }
 
-/** When it was and will be prolonged, what stands in the way, and when nothing was pushed. */
-function Renewal({ subscription }: { subscription: SubscriptionView }): ReactNode {
-  const { last_renewed_at, renews_at, renewal_failure_code, gaps, missed, missed_at } = subscription
+/** What most people want to know, in one line. */
+function Glance({ subscription }: { subscription: SubscriptionView }): ReactNode {
+  const { state, last_notification_at, expires_at } = subscription
+  if (state !== 'active') return null
   return (
-    <>
-      {renews_at !== null && (
-        <span className="muted subscription-last">
-          {last_renewed_at !== null && (
-            <>
-              Prolonged <Moment at={last_renewed_at} day />, again{' '}
-            </>
-          )}
-          <Moment at={renews_at} far day />
-        </span>
+    <span className="muted">
+      {last_notification_at === null ? (
+        'Nothing received yet'
+      ) : (
+        <>
+          Last received <Moment at={last_notification_at} day />
+        </>
       )}
-      {renewal_failure_code !== null && (
-        <span className="text-bad subscription-last">
-          It could not be prolonged, and is tried again: <code>{renewal_failure_code}</code>
-        </span>
+      {expires_at !== null && (
+        <>
+          {' · until '}
+          <Moment at={expires_at} day />
+        </>
       )}
-      {missed_at !== null && (
-        <span className="text-bad subscription-last">
-          {missed === 1 ? 'Once' : `${missed} times`} something changed and was not pushed, last{' '}
-          <Moment at={missed_at} far day />
-        </span>
+    </span>
+  )
+}
+
+/** What stands in the way of what is to come, first: it is what somebody looks for. */
+function Troubles({ subscription }: { subscription: SubscriptionView }): ReactNode {
+  const { state, failure_code, renewal_failure_code, expires_at, missed_at, gaps } = subscription
+  const open = gaps.find(({ to }) => to === null)
+  if (open !== undefined && failure_code === null)
+    return (
+      <p className="text-bad">
+        Nothing is received since <Moment at={open.from} day />; a new one is being made.
+      </p>
+    )
+  if (failure_code !== null && (state === 'wanted' || state === 'failed'))
+    return (
+      <p className="text-bad">
+        {state === 'wanted' ? 'Not there yet, and tried again: ' : 'Nothing is received: '}
+        {explainSubscriptionFailure(failure_code) ?? <code>{failure_code}</code>}
+      </p>
+    )
+  if (state !== 'active') return null
+  if (renewal_failure_code === null)
+    return missed_at === null || !gaps.some(({ reason }) => reason === 'missed') ? null : (
+      <p className="text-bad">
+        A change was not sent to us, found <Moment at={missed_at} day />: the gap is in the details.
+      </p>
+    )
+  return (
+    <p className="text-bad">
+      It could not be renewed, and is tried again{' '}
+      {expires_at !== null && (
+        <>
+          until <Moment at={expires_at} day />
+        </>
       )}
-      {gaps.map((gap) => (
-        <span key={gap.from} className="muted subscription-last">
-          {explainGap(gap.reason)} <Moment at={gap.from} day /> to{' '}
-          {gap.to === null ? 'now' : <Moment at={gap.to} day />}
-        </span>
-      ))}
-    </>
+      : {explainSubscriptionFailure(renewal_failure_code) ?? <code>{renewal_failure_code}</code>}
+    </p>
+  )
+}
+
+function Times({ subscription }: { subscription: SubscriptionView }): ReactNode {
+  const { state, created_at, expires_at, last_notification_at, renews_at, last_renewed_at } = subscription
+  const { last_checked_at, missed, missed_at } = subscription
+  const isLive = state === 'active'
+  return (
+    <dl className="subscription-times">
+      <Time name="Watched since" at={created_at} />
+      {isLive && <Time name="Until" at={expires_at} far />}
+      <Time name="Last received" at={last_notification_at} otherwise="nothing yet" far />
+      {isLive && <Time name="Last renewed" at={last_renewed_at} />}
+      {isLive && <Time name="Next renewal" at={renews_at} otherwise="when it is live" far />}
+      {isLive && <Time name="Last checked" at={last_checked_at} otherwise="not yet" far />}
+      <Time
+        name={missed > 1 ? `Not pushed, ${missed} times, last` : 'Not pushed, last'}
+        at={missed_at}
+        otherwise="never"
+        bad
+      />
+    </dl>
+  )
+}
+
+function Time(props: {
+  readonly name: string
+  readonly at: string | null
+  readonly otherwise?: string
+  readonly far?: boolean
+  readonly bad?: boolean
+}): ReactNode {
+  const { name, at, otherwise, far = false, bad = false } = props
+  if (at === null && otherwise === undefined) return null
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd className={at !== null && bad ? 'text-bad' : undefined}>
+        {at === null ? otherwise : <Moment at={at} far={far} day />}
+      </dd>
+    </div>
+  )
+}
+
+/** The newest of thirty days; the change that fell into one is not lost, but nobody was told of it. */
+function Gaps({ subscription: { gaps } }: { subscription: SubscriptionView }): ReactNode {
+  if (gaps.length === 0) return null
+  return (
+    <div className="subscription-gaps">
+      <p className="muted">{gaps.length === 1 ? 'One gap' : `${gaps.length} gaps`} in thirty days:</p>
+      <ul>
+        {gaps.map((gap) => (
+          <li key={gap.from} className="muted">
+            {explainGap(gap.reason)} <Moment at={gap.from} day /> to{' '}
+            {gap.to === null ? 'now' : <Moment at={gap.to} day />}
+          </li>
+        ))}
+      </ul>
+    </div>
   )
 }
 
@@ -92,27 +162,7 @@ function Choices({ subscription }: { subscription: SubscriptionView }): ReactNod
   const busy = renew.isPending || choose.isPending
   const error = renew.error ?? choose.error
   return (
-    <span className="subscription-last subscription-choices">
-      {state === 'active' && (
-        <button
-          type="button"
-          className="quiet"
-          disabled={busy}
-          onClick={() => renew.mutate()}
-          aria-label={`Renew now: ${kind}`}
-        >
-          Renew now
-        </button>
-      )}
-      <button
-        type="button"
-        className="quiet"
-        disabled={busy}
-        onClick={() => choose.mutate({ enabled: !enabled })}
-        aria-label={enabled ? `Stop watching: ${kind}` : `Watch again: ${kind}`}
-      >
-        {enabled ? 'Stop watching' : 'Watch again'}
-      </button>
+    <span className="subscription-choices">
       {renew.isSuccess && (
         <span role="status" className="muted">
           Renewed within a minute, or ten minutes after its last renewal.
@@ -123,6 +173,26 @@ function Choices({ subscription }: { subscription: SubscriptionView }): ReactNod
           {error.message}
         </span>
       )}
+      {state === 'active' && (
+        <button
+          type="button"
+          className="quiet"
+          disabled={busy}
+          onClick={() => renew.mutate()}
+          aria-label={`Renew now: ${nameOfKind(kind)}`}
+        >
+          Renew now
+        </button>
+      )}
+      <button
+        type="button"
+        className="quiet"
+        disabled={busy}
+        onClick={() => choose.mutate({ enabled: !enabled })}
+        aria-label={`${enabled ? 'Stop watching' : 'Watch again'}: ${nameOfKind(kind)}`}
+      >
+        {enabled ? 'Stop watching' : 'Watch again'}
+      </button>
     </span>
   )
 }

@@ -76,13 +76,40 @@ async function checkMailbox(
   cursor: string | undefined,
 ): Promise<CheckOutcome> {
   if (cursor === undefined || !HISTORY_ID.test(cursor)) return mailboxNow(host, mailbox, ask)
-  const outcome = await ask(`${mailbox}/history?startHistoryId=${cursor}&maxResults=1`)
+  const outcome = await ask(
+    `${mailbox}/history?startHistoryId=${cursor}&maxResults=${MOST_RECORDS}&${HISTORY_FIELDS}`,
+  )
   // too old to be counted from: nothing is known of what happened since
   if (outcome.kind === 'answered' && outcome.answer.status === 404) return mailboxNow(host, mailbox, ask)
-  return judge(host, outcome, (body) => {
+  let newestMessage: string | undefined
+  const checked = judge(host, outcome, (body) => {
     const history = member(body, 'history')
+    newestMessage = addedBy(isArray(history) ? history.at(-1) : undefined)
     return { changed: isArray(history) && history.length > 0, cursor: idOf(body, 'historyId') ?? cursor }
   })
+  if (checked.kind === 'failed' || newestMessage === undefined) return checked
+  const newestAt = await arrivalOf(mailbox, ask, newestMessage)
+  return newestAt === undefined ? checked : { ...checked, newestAt }
+}
+
+/** Records are in order of time; with more of them than one page holds, its last is not the newest, and no later than it. */
+const MOST_RECORDS = 500
+const HISTORY_FIELDS = 'fields=historyId,history(id,messagesAdded(message(id)))'
+const MESSAGE_ID = /^[\w-]{1,100}$/
+
+/** Id of the message that this record of the history added, if it did. */
+function addedBy(record: Json | undefined): string | undefined {
+  const added = member(record, 'messagesAdded')
+  const id = textMember(member(isArray(added) ? added.at(-1) : undefined, 'message'), 'id')
+  return id !== undefined && MESSAGE_ID.test(id) ? id : undefined
+}
+
+/** History tells no times: of a message that was added it is when it arrived. @returns undefined where that is not known */
+async function arrivalOf(mailbox: string, ask: Ask, id: string): Promise<Date | undefined> {
+  const outcome = await ask(`${mailbox}/messages/${id}?format=minimal&fields=internalDate`)
+  if (outcome.kind === 'failed' || outcome.answer.status !== 200) return undefined
+  const text = textMember(jsonOf(outcome.answer), 'internalDate') ?? ''
+  return /^\d{1,16}$/.test(text) ? new Date(Number(text)) : undefined
 }
 
 /** A text by the documentation; a number in some answers, exact enough for a cursor below 2^53. */

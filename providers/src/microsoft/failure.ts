@@ -115,8 +115,8 @@ export function classifyGraphError(answer: HttpAnswer, now: Date): Failure {
     return { class: 'our_configuration', code: 'validation_failed' }
   // The mailbox is unlicensed or not in the cloud, or the user is gone.
   if (name === 'ExtensionError' || status === 404) return { class: 'needs_admin', code }
-  // The same subscription exists already and ends by itself within seven days.
-  if (status === 409) return { class: 'transient', code }
+  // Another connection of the same account has it: tried again until that one ends.
+  if (status === 409) return { class: 'transient', code: 'already_subscribed' }
   return { class: status === 400 ? 'our_configuration' : 'transient', code }
 }
 

@@ -12,6 +12,8 @@ export const microsoft: ProviderModule<MicrosoftSettings> = {
   variables: microsoftVariables,
   folder: new URL('./', import.meta.url),
   readSettings: readMicrosoftSettings,
+  // 500 and 25 in 20 seconds for the app in one tenant: all accounts may be of one (protocols/microsoft.md §2.8)
+  callLimits: { changesPerSecond: 25, listsPerSecond: 1 },
   open: (settings, host) => ({
     id: 'microsoft',
     label: 'Microsoft 365',

@@ -250,6 +250,17 @@ describe('a check', () => {
     expect(await check('gmail', '50')).toEqual({ kind: 'checked', changed: false, cursor: '60' })
     world.server.reply(history, ok({ history: [{ id: '61' }], historyId: '61' }))
     expect(await check('gmail', '60')).toEqual({ kind: 'checked', changed: true, cursor: '61' })
+    // a message that was added tells when: a push before that is not its push
+    const added = (id: string) => ({ id, messagesAdded: [{ message: { id: `m${id}` } }] })
+    world.server.reply(history, ok({ history: [added('62'), added('63')], historyId: '63' }))
+    world.server.reply('/gmail/v1/users/me/messages/m63', ok({ internalDate: '1800000000000' }))
+    const newestAt = new Date(1_800_000_000_000)
+    expect(await check('gmail', '61')).toEqual({ kind: 'checked', changed: true, cursor: '63', newestAt })
+    // gone since, or not the newest that was added: the time is not known
+    world.server.reply('/gmail/v1/users/me/messages/m63', { status: 404, body: {} })
+    expect(await check('gmail', '61')).toEqual({ kind: 'checked', changed: true, cursor: '63' })
+    world.server.reply(history, ok({ history: [added('62'), { id: '64' }], historyId: '64' }))
+    expect(await check('gmail', '61')).toEqual({ kind: 'checked', changed: true, cursor: '64' })
     world.server.reply(history, { status: 404, body: {} })
     expect(await check('gmail', '1')).toEqual({ kind: 'checked', changed: false, cursor: '50' })
   })

@@ -235,7 +235,7 @@ describe('Graph subscriptions', () => {
     [
       'a double',
       refused(409, 'Conflict', 'Subscription Id already exists for the requested combination'),
-      { class: 'transient', code: 'Conflict' },
+      { class: 'transient', code: 'already_subscribed' },
     ],
     [
       'throttling',

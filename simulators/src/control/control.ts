@@ -8,7 +8,7 @@ import { sameText } from '../codes.ts'
 import { readFaults } from '../fault-reading.ts'
 import type { GoogleProvider } from '../google/google.ts'
 import type { Issuer } from '../issued.ts'
-import { clearJournal, peakPerSecond } from '../journal.ts'
+import { type Call, clearJournal, peakPerSecond } from '../journal.ts'
 import type { MicrosoftProvider } from '../microsoft/microsoft.ts'
 import type { Provider } from '../provider.ts'
 import { bearerOf, createServer, jsonBody } from '../server.ts'
@@ -67,7 +67,13 @@ export function createControl(parts: ControlParts): FastifyInstance {
     const provider = providers.find((candidate) => candidate.name === request.params.provider)
     if (provider === undefined) return reply.code(404).send({ error: 'no such provider' })
     const { calls } = provider.journal
-    return reply.send({ peakPerSecond: peakPerSecond(calls), count: calls.length })
+    const of = (kinds: readonly Call[]) => ({ peakPerSecond: peakPerSecond(kinds), count: kinds.length })
+    return reply.send({
+      ...of(calls),
+      changes: of(calls.filter(({ kind }) => kind === 'change')),
+      reads: of(calls.filter(({ kind }) => kind === 'read')),
+      lists: of(calls.filter(({ kind }) => kind === 'list')),
+    })
   })
 
   server.post('/clock', async (request, reply) => {

@@ -57,7 +57,9 @@ export function servePushes(
     if (event === undefined) return refuse(reply, `event must be of ${lifecycleEvents.join(', ')}`)
     if (target.provider.name !== 'microsoft' || parts.microsoft === null)
       return refuse(reply, 'only at microsoft')
-    return sendOutcome(reply, await parts.microsoft.sendLifecycle(target.account, event))
+    const { id, lost } = target.body
+    const only = typeof id === 'string' ? id : undefined
+    return sendOutcome(reply, await parts.microsoft.sendLifecycle(target.account, event, only, lost === true))
   })
 
   server.post('/lose', async (request, reply) => {
@@ -66,6 +68,14 @@ export function servePushes(
     const { id } = target.body
     if (typeof id !== 'string' || !target.provider.lose(id)) return refuse(reply, 'no such subscription')
     return reply.send({ lost: id })
+  })
+
+  server.post('/mute', async (request, reply) => {
+    const target = readTarget(providers, request, reply)
+    if (target === null) return reply
+    const { id } = target.body
+    if (typeof id !== 'string' || !target.provider.mute(id)) return refuse(reply, 'no such subscription')
+    return reply.send({ muted: id })
   })
 
   server.post('/graph-raw', async (request, reply) => {

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { googleAccounts, receiveMail } from '../accounts.ts'
 import { noFaults } from '../faults.ts'
+import { watchLeaseCalls } from '../lease-calls.ts'
 import type { GoogleOptions } from '../options.ts'
 import type { FirstAttempt } from '../postman.ts'
 import type { Provider, PushOrder, PushOutcome } from '../provider.ts'
@@ -28,7 +29,7 @@ import {
 } from './pubsub.ts'
 import { sendSecurityEvent, serveRiscConfiguration } from './risc.ts'
 import { mint, revokeProject, serveToken } from './token.ts'
-import { changeWatched, pushChannel } from './watching.ts'
+import { changeWatched, leaseCallOf, pushChannel } from './watching.ts'
 import {
   advance,
   createGoogleWorld,
@@ -61,6 +62,7 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
   serveRiscConfiguration(server, world)
   serveAuthorize(server, world)
   serveToken(server, world)
+  watchLeaseCalls(server, world, leaseCallOf)
   serveGmail(server, world, (account) => {
     world.postman.deliverLater(pushParcel(world, tokens, mailEnvelope(world, account, null), null), 0)
   })
@@ -112,6 +114,12 @@ export async function startGoogle(options: GoogleOptions, parts: WorldParts): Pr
       const channel = world.channels.get(id)
       if (channel === undefined || channel.stopped) return false
       channel.stopped = true
+      return true
+    },
+    mute(id) {
+      const channel = world.channels.get(id)
+      if (channel === undefined || channel.stopped) return false
+      world.muted.add(id)
       return true
     },
     withdraw: (account) => revokeProject(world, account),

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ChangeOrder, changeItem, collectionOf } from '../collection.ts'
 import { takeAnswer } from '../faults.ts'
+import type { LeaseCall } from '../lease-calls.ts'
 import type { Parcel } from '../postman.ts'
 import type { ChangeOutcome, PushOutcome } from '../provider.ts'
 import { jsonBody } from '../server.ts'
@@ -22,6 +23,14 @@ import {
   stopChannel,
 } from './channel.ts'
 import type { GoogleWorld } from './world.ts'
+
+/** A watch call makes a lease; a channel, or the mailbox's watch, is ended by stop. */
+export function leaseCallOf(request: FastifyRequest): LeaseCall | null {
+  const url = request.routeOptions.url ?? ''
+  if (request.method !== 'POST') return null
+  if (url.endsWith('/watch')) return 'create'
+  return url.endsWith('/stop') ? 'stop' : null
+}
 
 type Opens = (scopes: readonly string[]) => boolean
 
@@ -71,7 +80,7 @@ export async function changeWatched(
   const parcels: Parcel[] = []
   for (const channel of liveChannels(world, account)) {
     const state = what === 'file' ? driveState(channel, change.item.id, change.kind) : calendarState(channel)
-    if (state === null) continue
+    if (state === null || world.muted.has(channel.id)) continue
     const changed = state === 'update' ? 'content,properties' : null
     parcels.push(channelNotice(world, channel, state, changed, null))
   }

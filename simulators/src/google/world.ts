@@ -61,6 +61,8 @@ export interface GoogleWorld {
   /** All that were ever opened: an id can not be used again. */
   channels: Map<string, Channel>
   resourceIds: Map<string, string>
+  /** Ids of channels that live, and of whose changes nobody is told. */
+  muted: Set<string>
 }
 
 export interface WorldParts {
@@ -101,6 +103,7 @@ export async function createGoogleWorld(options: GoogleOptions, parts: WorldPart
     calendars: createCollections(googleAccounts),
     channels: new Map(),
     resourceIds: new Map(),
+    muted: new Set(),
   }
 }
 

@@ -42,7 +42,8 @@ import {
 export interface MicrosoftProvider extends Provider {
   name: 'microsoft'
   sendRaw(url: string, body: string): ReturnType<typeof sendRaw>
-  sendLifecycle(account: string, event: LifecycleEvent): Promise<PushOutcome>
+  /** @param only the id of one subscription @param isLost it takes effect, and nobody is told */
+  sendLifecycle(account: string, event: LifecycleEvent, only?: string, isLost?: boolean): Promise<PushOutcome>
 }
 
 export async function startMicrosoft(
@@ -104,6 +105,11 @@ export async function startMicrosoft(
     mailbox: (account) => mailboxOf(world, account),
     revoke: (account) => world.tokens.revokeAccount(account),
     lose: (id) => world.subscriptions.delete(id),
+    mute(id) {
+      if (!world.subscriptions.has(id)) return false
+      world.muted.add(id)
+      return true
+    },
     withdraw: (account) => withdrawConsent(world, account),
     rotateKeys: (drop) => world.keys.rotate(drop),
     resetFaults() {
@@ -122,8 +128,9 @@ export async function startMicrosoft(
       held: world.held.length,
     }),
     sendRaw: (url, body) => sendRaw(world, url, body),
-    async sendLifecycle(account, event) {
-      return { kind: 'sent', pushes: await deliverAll(world, await lifecycleParcels(world, account, event)) }
+    async sendLifecycle(account, event, only, isLost = false) {
+      const parcels = await lifecycleParcels(world, account, event, only)
+      return { kind: 'sent', pushes: isLost ? [] : await deliverAll(world, parcels) }
     },
   }
 }

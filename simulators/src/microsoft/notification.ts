@@ -53,6 +53,7 @@ export async function changeParcels(
     (subscription) =>
       subscription.account === account &&
       subscription.class === change.class &&
+      !world.muted.has(subscription.id) &&
       subscription.changeType.split(',').includes(change.changeType),
   )
   const tokenForge = tokenForgeries.find((name) => name === forge) ?? null
@@ -81,16 +82,17 @@ function tenantsWithContent(subscriptions: readonly Subscription[]): string[] {
   )
 }
 
-/** `subscriptionRemoved` and `missed` exist for Outlook only; the first ends the subscription (§2.5). */
+/** `subscriptionRemoved` and `missed` exist for Outlook only; the first ends the subscription (§2.5). @param id of one only */
 export async function lifecycleParcels(
   world: MicrosoftWorld,
   account: string,
   event: LifecycleEvent,
+  id?: string,
 ): Promise<Parcel[]> {
   const parcels: Parcel[] = []
   for (const subscription of liveSubscriptions(world)) {
     const url = subscription.lifecycleNotificationUrl
-    if (subscription.account !== account) continue
+    if (subscription.account !== account || (id !== undefined && subscription.id !== id)) continue
     if (event !== 'reauthorizationRequired' && subscription.class === 'drive') continue
     const common = commonItem(world, subscription)
     // as captured: members without a value, and a token beside what carries no content

@@ -11,6 +11,8 @@ import { findMicrosoftAccount } from './world.ts'
 export interface Subscription {
   id: string
   account: string
+  /** The consent whose token made it. */
+  grant: string
   resource: string
   /** What kind of thing the resource is: decides who is notified of what. */
   class: ResourceClass
@@ -131,6 +133,7 @@ export function readSubscription(
     return invalid('latestSupportedTlsVersion is wrong.')
   const subscription = {
     account: token.account,
+    grant: token.grant,
     resource,
     class: rule.class,
     changeType: changes.join(','),

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { takeAnswer } from '../faults.ts'
+import { type LeaseCall, watchLeaseCalls } from '../lease-calls.ts'
 import { isLoopbackUrl } from '../options.ts'
 import { bearerOf, jsonBody } from '../server.ts'
 import type { HeldToken } from '../tokens.ts'
@@ -28,8 +29,15 @@ const pageSize = 100
 const conflictWindowMs = 600_000
 type ById = { Params: { id: string } }
 
+const calls: Readonly<Record<string, LeaseCall>> = {
+  [`POST ${path}`]: 'create',
+  [`PATCH ${path}/:id`]: 'renew',
+  [`DELETE ${path}/:id`]: 'stop',
+}
+
 export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorld): void {
   const { clientId } = world.options
+  watchLeaseCalls(server, world, ({ method, routeOptions }) => calls[`${method} ${routeOptions.url}`] ?? null)
   const context = (world_: MicrosoftWorld, tail: string) =>
     `${world_.origin}/v1.0/$metadata#subscriptions${tail}`
 
@@ -43,7 +51,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     if (reading.kind === 'refused')
       return sendGraphError(world, request, reply, reading.status, reading.code, reading.message)
     const { subscription } = reading
-    const mine = liveSubscriptions(world).filter((other) => other.account === caller.account)
+    const mine = ownedBy(world, caller)
     const same = mine.find(
       (other) => other.resource === subscription.resource && other.changeType === subscription.changeType,
     )
@@ -51,7 +59,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
       const message = `Subscription Id <${same.id}> already exists for the requested combination`
       return sendGraphError(world, request, reply, 409, 'Conflict', message)
     }
-    if (mine.length >= longestPerMailbox && !world.faults.oneStandsForMany) {
+    if (mine.length >= longestPerMailbox) {
       const message = `Subscription limit of ${longestPerMailbox} for the mailbox reached.`
       return sendGraphError(world, request, reply, 403, 'Forbidden', message)
     }
@@ -73,7 +81,7 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
     const caller = enter(world, request, reply)
     if (caller === null) return reply
     const from = Math.max(Number.parseInt(request.query.$skiptoken ?? '0', 10) || 0, 0)
-    const mine = liveSubscriptions(world).filter((subscription) => subscription.account === caller.account)
+    const mine = ownedBy(world, caller)
     const page = mine.slice(from, from + pageSize)
     const next = from + pageSize < mine.length ? from + pageSize : null
     return reply.send({
@@ -95,6 +103,8 @@ export function serveSubscriptions(server: FastifyInstance, world: MicrosoftWorl
   server.patch<ById>(`${path}/:id`, async (request, reply) => {
     const found = own(world, request, reply, request.params.id)
     if (found === null) return reply
+    const fixed = takeAnswer(world.faults, 'renewalError')
+    if (fixed !== null) return reply.code(fixed.status).headers(fixed.headers).send(fixed.body)
     const body = jsonBody(request)
     if (body === null)
       return sendGraphError(world, request, reply, 400, 'BadRequest', 'Unable to read JSON request payload.')
@@ -166,6 +176,14 @@ function readRotation(body: Record<string, unknown>, subscription: Subscription)
   if (reading.kind === 'read' && reading.certificate !== null && subscription.encryption === null)
     return invalid('This subscription has no resource data to encrypt.')
   return reading
+}
+
+/** The mailbox's own, or, where it stands for many, those of one consent. */
+function ownedBy(world: MicrosoftWorld, caller: HeldToken): Subscription[] {
+  const { oneStandsForMany } = world.faults
+  return liveSubscriptions(world).filter(
+    ({ account, grant }) => account === caller.account && (!oneStandsForMany || grant === caller.grant),
+  )
 }
 
 /** Renewing and reauthorizing both put the caller's token behind the subscription (protocols/microsoft.md §2.5). */

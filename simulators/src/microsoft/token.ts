@@ -25,6 +25,8 @@ interface Allowed {
   /** The scopes that a next refresh may ask for again. */
   consented: readonly string[]
   nonce: string | null
+  /** Of the refresh token that was redeemed; else a new one. */
+  grant: string
 }
 
 type GrantVerdict = { kind: 'allowed'; allowed: Allowed } | { kind: 'refused'; failure: StsFailure }
@@ -63,12 +65,15 @@ export function mint(
   const scopes = reading.kind === 'read' ? reading.scopes : []
   addConsent(world, account, scopes)
   const expiresIn = world.faults.expiresIn ?? 3_599
-  return Array.from({ length: count }, () => ({
-    access_token: world.tokens.addAccess(account, scopes, expiresIn * 1000).value,
-    refresh_token: world.tokens.addRefresh(account, scopes, refreshLifetimeMs).value,
-    expires_in: expiresIn,
-    scope: spellScopes(scopes, world.faults.scopeSpelling),
-  }))
+  return Array.from({ length: count }, () => {
+    const grant = randomUUID()
+    return {
+      access_token: world.tokens.addAccess(account, scopes, expiresIn * 1000, grant).value,
+      refresh_token: world.tokens.addRefresh(account, scopes, refreshLifetimeMs, grant).value,
+      expires_in: expiresIn,
+      scope: spellScopes(scopes, world.faults.scopeSpelling),
+    }
+  })
 }
 
 function checkClient(world: MicrosoftWorld, sent: Credentials): StsFailure | null {
@@ -96,7 +101,8 @@ function codeGrant(world: MicrosoftWorld, tenant: Tenant, get: Get): GrantVerdic
   if (refusal !== null) return refused(refusal)
   found.redeem()
   const { account, nonce, scopes: consented } = grant
-  return { kind: 'allowed', allowed: { account, scopes: narrowed.scopes, consented, nonce } }
+  const { scopes } = narrowed
+  return { kind: 'allowed', allowed: { account, scopes, consented, nonce, grant: randomUUID() } }
 }
 
 function refreshGrant(world: MicrosoftWorld, tenant: Tenant, get: Get): GrantVerdict {
@@ -106,7 +112,7 @@ function refreshGrant(world: MicrosoftWorld, tenant: Tenant, get: Get): GrantVer
   if (found.kind === 'unknown' || found.kind === 'spent') return refused(failures.badGrant)
   if (found.kind === 'revoked') return refused(failures.revokedGrant(found.token.issuedAt, world.now()))
   if (found.kind === 'expired') return refused(failures.inactiveGrant)
-  const { account, scopes: consented } = found.token
+  const { account, grant, scopes: consented } = found.token
   const person = findMicrosoftAccount(account)
   if (person === undefined || !tenant.admits(person)) return refused(failures.foreignUser)
   const narrowed = narrow(world, consented, get('scope'))
@@ -116,7 +122,7 @@ function refreshGrant(world: MicrosoftWorld, tenant: Tenant, get: Get): GrantVer
   if (refusal !== null) return refused(refusal)
   if (world.faults.strictRotation) world.tokens.spend(value)
   const scopes = keepScopes(narrowed.scopes, world.faults.refreshScopes, world.origin)
-  return { kind: 'allowed', allowed: { account, scopes, consented, nonce: null } }
+  return { kind: 'allowed', allowed: { account, scopes, consented, nonce: null, grant } }
 }
 
 type Narrowing = { kind: 'narrowed'; scopes: readonly string[] } | { kind: 'refused'; failure: StsFailure }
@@ -140,13 +146,13 @@ function isFree(scope: string): boolean {
 }
 
 async function tokensFor(world: MicrosoftWorld, allowed: Allowed, clientInfo: boolean): Promise<unknown> {
-  const { account: email, consented } = allowed
+  const { account: email, consented, grant } = allowed
   const union = world.faults.scopeUnion ? consentedScopes(world, email) : []
   const scopes = [...new Set([...allowed.scopes, ...union])]
   const account = findMicrosoftAccount(email)
   if (account === undefined) throw Object.assign(new Error('grant without account'), { code: 'no_account' })
   const expiresIn = world.faults.expiresIn ?? randomInt(3600, 5400)
-  const access = world.tokens.addAccess(email, scopes, expiresIn * 1000)
+  const access = world.tokens.addAccess(email, scopes, expiresIn * 1000, grant)
   const offline = includesScope(scopes, 'offline_access') && !world.faults.noRefreshToken
   const identity = { uid: account.oid, utid: account.tid }
   return {
@@ -155,7 +161,9 @@ async function tokensFor(world: MicrosoftWorld, allowed: Allowed, clientInfo: bo
     expires_in: expiresIn,
     ext_expires_in: expiresIn,
     access_token: access.value,
-    ...(offline ? { refresh_token: world.tokens.addRefresh(email, consented, refreshLifetimeMs).value } : {}),
+    ...(offline
+      ? { refresh_token: world.tokens.addRefresh(email, consented, refreshLifetimeMs, grant).value }
+      : {}),
     ...(includesScope(scopes, 'openid')
       ? { id_token: await createIdToken(world, account, scopes, allowed.nonce) }
       : {}),

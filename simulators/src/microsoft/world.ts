@@ -56,6 +56,8 @@ export interface MicrosoftWorld {
   calendars: Map<string, Collection>
   downloads: Downloads
   subscriptions: Map<string, Subscription>
+  /** Ids of subscriptions that live, and of whose changes nobody is told. */
+  muted: Set<string>
   endpoints: EndpointStates
   held: HeldParcel[]
 }
@@ -101,6 +103,7 @@ export async function createMicrosoftWorld(
     calendars: createCollections(microsoftAccounts),
     downloads: createDownloads(now),
     subscriptions: new Map(),
+    muted: new Set(),
     endpoints: createEndpointStates(faults, now),
     held: [],
   }
