@@ -65,7 +65,8 @@ function judgeRelay(
 ): Verdict {
   if (settings.webhookSecret === undefined) return rejected(401, 'relay_off')
   if (signature.kind === 'several') return rejected(401, 'duplicate_signature')
-  if (!isHmacSha256(settings.webhookSecret, request.body, signature.value, 'hex'))
+  const secrets = [settings.webhookSecret, settings.earlierWebhookSecret].filter((one) => one !== undefined)
+  if (!secrets.some((secret) => isHmacSha256(secret, request.body, signature.value, 'hex')))
     return rejected(401, 'bad_signature')
   const reading = readHostileJson(request.body)
   const data: JsonObject =
@@ -224,11 +225,8 @@ function isOfTenant(item: JsonObject, tenant: string | undefined): boolean {
 }
 
 /** Seen in both spellings: `encryptedContent` and `EncryptedContent`. */
-function holdsEncryptedContent(item: JsonObject): boolean {
-  return Object.entries(item).some(
-    ([name, value]) => name.toLowerCase() === 'encryptedcontent' && value !== null,
-  )
-}
+const holdsEncryptedContent = (item: JsonObject): boolean =>
+  Object.entries(item).some(([name, value]) => name.toLowerCase() === 'encryptedcontent' && value !== null)
 
 function sameId(one: string, other: string): boolean {
   return one.toLowerCase() === other.toLowerCase()
