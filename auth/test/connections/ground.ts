@@ -54,6 +54,8 @@ export interface HandMadeProvider extends Provider {
   pausesWithToken: boolean
   /** Whether its pushes are to carry their content; then it makes certificates. */
   encrypts: boolean
+  /** What happens while it makes one. */
+  whileMaking: () => Promise<void>
   readonly checks: SubscriptionCheck[]
   checkWith: ProviderSubscriptions['check']
   discoverWith: ProviderSubscriptions['discover']
@@ -86,6 +88,7 @@ export function handMadeProvider(
     isReplaced: false,
     pausesWithToken: false,
     encrypts: false,
+    whileMaking: async () => {},
     checks: [],
     checkWith: async () => ({ kind: 'checked', changed: false, cursor: 'c' }),
     discoverWith: undefined,
@@ -155,6 +158,7 @@ export function handMadeProvider(
           tenant === 'tenant' &&
           grantedScopes.includes('mail.read'),
         async newCertificate() {
+          await provider.whileMaking()
           const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
           return {
             certificate: publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
@@ -366,6 +370,7 @@ export async function openGround() {
       each.refreshWith = fresh.refreshWith
       each.pausesWithToken = false
       each.encrypts = false
+      each.whileMaking = fresh.whileMaking
       each.revokeWith = undefined
       each.revoked.length = 0
       each.stopped.length = 0

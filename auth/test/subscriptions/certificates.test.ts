@@ -230,16 +230,22 @@ describe('certificates of subscriptions', () => {
     expect(row?.current).toBe(true)
   })
 
-  test('who lost the lease makes no certificate and no call', async () => {
+  test('who loses the lease while it is made writes none and makes no call', async () => {
+    const lose = async () => {
+      await g.db.rows(
+        sql`update auth.subscription_renewals set lease_id = '00000000-0000-4000-9000-999999999999'`,
+      )
+    }
+    g.google.whileMaking = lose
     await connect()
+    expect(await rows()).toEqual([])
+    expect(g.google.creates).toEqual([])
+    g.google.whileMaking = async () => {}
+    await goOn(3600_000)
+    await work()
     await age(8)
-    await goOn(DAY_MS / 2)
-    const [due] = await claim()
-    await g.db.rows(
-      sql`update auth.subscription_renewals set lease_id = '00000000-0000-4000-9000-999999999999'`,
-    )
-    if (due === undefined) throw new Error('nothing due')
-    await kind.run(due, new AbortController().signal)
+    g.google.whileMaking = lose
+    await renew()
     expect(await rows()).toHaveLength(1)
     expect(g.google.renewals).toEqual([])
   })
