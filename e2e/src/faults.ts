@@ -59,11 +59,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     run: async (print) => (await import('./restarts.ts')).killsAtSize(print),
   },
   'ingest-kills': {
-    summary: 'kill -9 of the receiving process every one to three seconds, about ten minutes',
+    summary: 'kill -9 of the receiving process every one to three seconds, about seven minutes',
     run: async (print) => (await import('./ingest-kills.ts')).ingestKillsAtSize(print),
   },
   'postgres-kills': {
-    summary: 'PostgreSQL killed ten times, and with synchronous_commit=off seen as loss, about ten minutes',
+    summary: 'PostgreSQL killed ten times, and with synchronous_commit=off seen as loss, about six minutes',
     run: async (print) => (await import('./postgres-kills.ts')).postgresKillsAtSize(print),
   },
   'slow-database': {
@@ -86,6 +86,11 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     summary:
       'a provider’s signing keys away for six simulated hours, rotated, invented in floods, about four minutes',
     run: async (print) => (await import('./keys-away.ts')).keysAwayAtSize(print),
+  },
+  'slow-sockets': {
+    summary:
+      'a thousand sockets with slow headers and a thousand with slow bodies, three times, about a minute',
+    run: async (print) => (await import('./slow-sockets.ts')).slowSocketsAtSize(print),
   },
   soak: {
     summary: '50/s with a fault of the database or a burst of forgeries every ten seconds, about ten minutes',

@@ -36,7 +36,7 @@ export const LOSSY = { everyMs: 4_000, downMs: 500, deliveredWithinMs: 2_000 }
 /** The long form. */
 export async function postgresKillsAtSize(print: Print): Promise<FaultResult> {
   const durable = await withReceiving({}, (world) =>
-    killTheDatabase(world, { kills: 10, perSecond: 100, everyMs: 35_000, downMs: 3_000 }, print),
+    killTheDatabase(world, { kills: 10, perSecond: 100, everyMs: 15_000, downMs: 3_000 }, print),
   )
   print('the same with synchronous_commit=off')
   const lossy = await withReceiving({ settings: LATE_WRITER }, async (world) => {

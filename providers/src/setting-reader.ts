@@ -13,6 +13,8 @@ export interface SettingReader {
   /** A value of a known shape. A wrong one is a mistake and reads as the fallback. */
   shaped(name: string, fallback: string, shape: RegExp, expected: string): string
   shapedOrNone(name: string, shape: RegExp, expected: string): string | undefined
+  /** Values of a known shape, separated by commas; undefined for none. */
+  shapedList(name: string, shape: RegExp, expected: string): readonly string[] | undefined
   /** Base of a URL without the slash at its end; plain http only on loopback in local mode. */
   baseUrl(name: string, fallback: string): string
   /** A secret that must be there because `because` is set. */
@@ -42,6 +44,14 @@ export function readerOf(environment: Environment, mode: 'production' | 'local')
     mistakes,
     text,
     shapedOrNone,
+    shapedList(name, shape, expected) {
+      const values = text(name)
+        ?.split(',')
+        .map((value) => value.trim())
+      if (values === undefined || values.every((value) => shape.test(value))) return values
+      mistakes.push(`${name} is not ${expected}, or several of them separated by commas.`)
+      return undefined
+    },
     shaped: (name, fallback, shape, expected) => shapedOrNone(name, shape, expected) ?? fallback,
     baseUrl(name, fallback) {
       const value = text(name)

@@ -27,10 +27,11 @@ export interface GoogleSettings {
 
 export const WATCHABLE = ['mail', 'calendar', 'drive'] as const
 
+/** Each may have several values, so that one can follow another without a gap. */
 export interface PushSettings {
-  readonly audience: string
-  readonly serviceAccount: string
-  readonly subscription: string
+  readonly audiences: readonly string[]
+  readonly serviceAccounts: readonly string[]
+  readonly subscriptions: readonly string[]
 }
 
 export const REAL_ACCOUNTS_URL = 'https://accounts.google.com'
@@ -54,9 +55,19 @@ export const googleVariables: readonly SettingVariable[] = [
     fallback: 'https://www.googleapis.com',
   },
   { name: 'GMAIL_API_URL', meaning: 'Gmail', fallback: 'https://gmail.googleapis.com' },
-  { name: 'GOOGLE_PUBSUB_AUDIENCE', meaning: 'Audience set on the push subscription; compared exactly' },
-  { name: 'GOOGLE_PUBSUB_SERVICE_ACCOUNT', meaning: 'E-mail of the service account that signs pushes' },
-  { name: 'GOOGLE_PUBSUB_SUBSCRIPTION', meaning: 'projects/…/subscriptions/… that pushes to us' },
+  {
+    name: 'GOOGLE_PUBSUB_AUDIENCE',
+    meaning:
+      'Audience set on the push subscription; compared exactly; several, separated by commas, while one follows another',
+  },
+  {
+    name: 'GOOGLE_PUBSUB_SERVICE_ACCOUNT',
+    meaning: 'E-mail of the service account that signs pushes; several, separated by commas',
+  },
+  {
+    name: 'GOOGLE_PUBSUB_SUBSCRIPTION',
+    meaning: 'projects/…/subscriptions/… that pushes to us; several, separated by commas',
+  },
   {
     name: 'GOOGLE_PUBSUB_TOPIC',
     meaning: 'projects/…/topics/… that Gmail publishes to; without it no mailbox is watched',
@@ -75,7 +86,7 @@ export const googleVariables: readonly SettingVariable[] = [
 ]
 
 const CLIENT_ID = /^[\x21-\x7e]{1,256}$/
-const AUDIENCE = /^[\x21-\x7e]{1,2048}$/
+const AUDIENCE = /^[\x21-\x2b\x2d-\x7e]{1,2048}$/
 const EMAIL = /^[^\s@]{1,64}@[^\s@]{1,253}$/
 const SUBSCRIPTION = /^projects\/[^/\s]+\/subscriptions\/[^/\s]+$/
 const TOPIC = /^projects\/[^/\s]+\/topics\/[^/\s]+$/
@@ -98,18 +109,18 @@ export function readGoogleSettings(
       read.mistake(`${name} is missing: ${set[0]} is set, and without ${name} no push can be verified.`)
     }
   }
-  const audience = read.shapedOrNone(
+  const audiences = read.shapedList(
     'GOOGLE_PUBSUB_AUDIENCE',
     AUDIENCE,
     'an audience (visible characters only)',
   )
-  const serviceAccount = read.shapedOrNone('GOOGLE_PUBSUB_SERVICE_ACCOUNT', EMAIL, 'an e-mail address')
-  const subscription = read.shapedOrNone(
+  const serviceAccounts = read.shapedList('GOOGLE_PUBSUB_SERVICE_ACCOUNT', EMAIL, 'an e-mail address')
+  const subscriptions = read.shapedList(
     'GOOGLE_PUBSUB_SUBSCRIPTION',
     SUBSCRIPTION,
     'of the form projects/PROJECT/subscriptions/NAME',
   )
-  const complete = audience !== undefined && serviceAccount !== undefined && subscription !== undefined
+  const complete = audiences !== undefined && serviceAccounts !== undefined && subscriptions !== undefined
   const settings: GoogleSettings = {
     clientId: read.shaped('GOOGLE_CLIENT_ID', '', CLIENT_ID, 'a client id'),
     clientSecret: read.requiredSecret('GOOGLE_CLIENT_SECRET', 'GOOGLE_CLIENT_ID'),
@@ -117,7 +128,7 @@ export function readGoogleSettings(
     tokenUrl: read.baseUrl('GOOGLE_TOKEN_URL', 'https://oauth2.googleapis.com'),
     apiUrl: read.baseUrl('GOOGLE_API_URL', 'https://www.googleapis.com'),
     gmailUrl: read.baseUrl('GMAIL_API_URL', 'https://gmail.googleapis.com'),
-    push: complete ? { audience, serviceAccount, subscription } : undefined,
+    push: complete ? { audiences, serviceAccounts, subscriptions } : undefined,
     topic: read.shapedOrNone('GOOGLE_PUBSUB_TOPIC', TOPIC, 'of the form projects/PROJECT/topics/NAME'),
     webhookSecret: read.optionalSecret('GOOGLE_WEBHOOK_SECRET', 32),
     watch: read.choices('GOOGLE_WATCH', WATCHABLE),

@@ -55,8 +55,9 @@ const unforged = (status: number, reason: string) =>
 /** Any Google service account can have a token signed for our audience: the account itself must be ours. */
 function objectionTo(claims: JWTPayload, settings: GoogleSettings, push: PushSettings): string | undefined {
   if (!isGoogleIssuer(settings, claims.iss)) return 'wrong_issuer'
-  if (claims.aud !== push.audience) return 'wrong_audience'
-  if (claims.email !== push.serviceAccount) return 'wrong_service_account'
+  if (typeof claims.aud !== 'string' || !push.audiences.includes(claims.aud)) return 'wrong_audience'
+  if (typeof claims.email !== 'string' || !push.serviceAccounts.includes(claims.email))
+    return 'wrong_service_account'
   return isVerified(claims.email_verified) ? undefined : 'unverified_email'
 }
 
@@ -122,7 +123,7 @@ async function judgePush(
   const message = member(reading.value, 'message')
   const subscription = textMember(reading.value, 'subscription')
   if (!isObject(message) || subscription === undefined) return unforged(400, 'unwrapped')
-  if (subscription !== push.subscription) return unforged(401, 'wrong_subscription')
+  if (!push.subscriptions.includes(subscription)) return unforged(401, 'wrong_subscription')
 
   const change = mailboxChangeOf(textMember(message, 'data'))
   if (change === undefined) return { kind: 'verified', status: 204, facts: [], rejected: ['bad_data'] }

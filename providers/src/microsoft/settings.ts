@@ -16,6 +16,8 @@ export interface MicrosoftSettings {
   readonly graphUrl: string
   /** Turns the relay form (`x-ms-signature`) on. */
   readonly webhookSecret: Secret | undefined
+  /** Believed as well, while senders change over. */
+  readonly earlierWebhookSecret: Secret | undefined
   /** What is watched where the permissions carry it. */
   readonly watch: readonly string[]
   /** Renew before the access token that made it expires, so that pushes never wait [WH26]. */
@@ -53,6 +55,11 @@ export const microsoftVariables: readonly SettingVariable[] = [
     secret: true,
   },
   {
+    name: 'MICROSOFT_WEBHOOK_SECRET_EARLIER',
+    meaning: 'Believed beside MICROSOFT_WEBHOOK_SECRET while senders change over; remove it afterwards',
+    secret: true,
+  },
+  {
     name: 'MICROSOFT_WATCH',
     meaning: 'What is watched where the permissions carry it: mail, calendar, drive; `none` watches nothing',
     fallback: WATCHABLE.join(','),
@@ -87,6 +94,13 @@ export function readMicrosoftSettings(
       : read.choices('MICROSOFT_RESOURCE_DATA', WITH_DATA)
   if (WITH_DATA.some((kind) => resourceData.includes(kind) && !watch.includes(kind)))
     read.mistake('MICROSOFT_RESOURCE_DATA names something that MICROSOFT_WATCH does not: add it there.')
+  if (
+    read.text('MICROSOFT_WEBHOOK_SECRET_EARLIER') !== undefined &&
+    read.text('MICROSOFT_WEBHOOK_SECRET') === undefined
+  )
+    read.mistake(
+      'MICROSOFT_WEBHOOK_SECRET_EARLIER is set without MICROSOFT_WEBHOOK_SECRET: set that as well.',
+    )
   const settings: MicrosoftSettings = {
     clientId: read.shaped('MICROSOFT_CLIENT_ID', '', CLIENT_ID, 'a client id'),
     clientSecret: read.requiredSecret('MICROSOFT_CLIENT_SECRET', 'MICROSOFT_CLIENT_ID'),
@@ -100,6 +114,7 @@ export function readMicrosoftSettings(
     loginUrl: read.baseUrl('MICROSOFT_LOGIN_URL', 'https://login.microsoftonline.com'),
     graphUrl: read.baseUrl('MICROSOFT_GRAPH_URL', 'https://graph.microsoft.com'),
     webhookSecret: read.optionalSecret('MICROSOFT_WEBHOOK_SECRET', 32),
+    earlierWebhookSecret: read.optionalSecret('MICROSOFT_WEBHOOK_SECRET_EARLIER', 32),
     watch,
     renewWithinToken:
       read.shaped('MICROSOFT_RENEW_WITHIN_TOKEN', 'off', /^(?:on|off)$/, 'on or off') === 'on',

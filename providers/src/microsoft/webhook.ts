@@ -48,7 +48,8 @@ export function microsoftWebhook(settings: MicrosoftSettings, host: Host): Provi
     async judge(request, lookup) {
       if (request.method !== 'POST') return rejected(405, 'bad_method')
       const signature = singleHeader(request, 'x-ms-signature')
-      if (signature.kind !== 'absent') return judgeRelay(settings.webhookSecret, request, signature)
+      if (signature.kind !== 'absent')
+        return judgeRelay([settings.webhookSecret, settings.earlierWebhookSecret], request, signature)
       const tokens = queryValues(request, 'validationToken')
       if (tokens.length > 0) return judgeHandshake(request, lookup, tokens)
       if (request.ref === undefined) return rejected(401, 'no_signature')

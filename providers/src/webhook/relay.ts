@@ -8,15 +8,20 @@ import type { SingleHeader } from './headers.ts'
 import { isHmacSha256, sha256Hex } from './hmac.ts'
 import { readHostileJson } from './hostile-json.ts'
 
-/** @param signature of the header that chose this form: it alone decides */
+/**
+ * @param believed the secret, and the earlier one while senders change over; without any the form is off
+ * @param signature of the header that chose this form: it alone decides
+ */
 export function judgeRelay(
-  secret: Secret | undefined,
+  believed: readonly (Secret | undefined)[],
   request: NotificationRequest,
   signature: Exclude<SingleHeader, { kind: 'absent' }>,
 ): Verdict {
-  if (secret === undefined) return rejected('relay_off')
+  const secrets = believed.filter((secret) => secret !== undefined)
+  if (secrets.length === 0) return rejected('relay_off')
   if (signature.kind === 'several') return rejected('duplicate_signature')
-  if (!isHmacSha256(secret, request.body, signature.value, 'hex')) return rejected('bad_signature')
+  if (!secrets.some((secret) => isHmacSha256(secret, request.body, signature.value, 'hex')))
+    return rejected('bad_signature')
   const reading = readHostileJson(request.body)
   const data: JsonObject =
     reading.kind === 'json'
