@@ -83,8 +83,11 @@ describe('WI-15 a change', () => {
     const send = (id: string) => post(world, seeded.path, seeded.notification(id))
     await world.db.rows(sql`update auth.vault_keys set status = 'decrypt' where key_id = 'k0'`)
     await world.db.rows(sql`update auth.vault_keys set status = 'primary' where key_id = 'k1'`)
-    await until('the process seals with the new key', () =>
-      world.lines.some((line) => line.includes('another encryption key is primary')),
+    const sealing = () => world.db.rows<{ with: string }>(sql`select sealing_with "with" from auth.processes`)
+    await until(
+      'the process seals with the new key',
+      async () => (await sealing()).every((one) => one.with === 'k1'),
+      20_000,
     )
     expect(await send('both hold')).toBe(202)
     expect((await stored(world.db)).events).toBe(1)
@@ -94,5 +97,5 @@ describe('WI-15 a change', () => {
     const { events } = await stored(world.db)
     expect(await send('later')).toBe(404)
     expect((await stored(world.db)).events).toBe(events)
-  })
+  }, 90_000)
 })
