@@ -42,16 +42,14 @@ const LIFECYCLES: Readonly<Record<string, string>> = {
 
 export function microsoftWebhook(settings: MicrosoftSettings, host: Host): ProviderWebhook {
   const vouchersOf = validationTokens(settings, host)
-  const relaySecrets = [settings.webhookSecret, settings.earlierWebhookSecret].filter(
-    (secret) => secret !== undefined,
-  )
   return {
     methods: ['POST'],
     bodyLimitBytes: 1024 * 1024,
     async judge(request, lookup) {
       if (request.method !== 'POST') return rejected(405, 'bad_method')
       const signature = singleHeader(request, 'x-ms-signature')
-      if (signature.kind !== 'absent') return judgeRelay(relaySecrets, request, signature)
+      if (signature.kind !== 'absent')
+        return judgeRelay([settings.webhookSecret, settings.earlierWebhookSecret], request, signature)
       const tokens = queryValues(request, 'validationToken')
       if (tokens.length > 0) return judgeHandshake(request, lookup, tokens)
       if (request.ref === undefined) return rejected(401, 'no_signature')

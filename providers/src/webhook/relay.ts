@@ -9,14 +9,15 @@ import { isHmacSha256, sha256Hex } from './hmac.ts'
 import { readHostileJson } from './hostile-json.ts'
 
 /**
- * @param secrets each of which proves a message; none: the form is off
+ * @param believed the secret, and the earlier one while senders change over; without any the form is off
  * @param signature of the header that chose this form: it alone decides
  */
 export function judgeRelay(
-  secrets: readonly Secret[],
+  believed: readonly (Secret | undefined)[],
   request: NotificationRequest,
   signature: Exclude<SingleHeader, { kind: 'absent' }>,
 ): Verdict {
+  const secrets = believed.filter((secret) => secret !== undefined)
   if (secrets.length === 0) return rejected('relay_off')
   if (signature.kind === 'several') return rejected('duplicate_signature')
   if (!secrets.some((secret) => isHmacSha256(secret, request.body, signature.value, 'hex')))
