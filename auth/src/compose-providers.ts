@@ -2,7 +2,8 @@
 import type { Provider } from '@flovify/providers'
 import type { Config } from './config.ts'
 import type { Db } from './db/sql.ts'
-import { openCallPace } from './subscriptions/call-pace.ts'
+import { listTurns, openCallPace } from './subscriptions/call-pace.ts'
+import { openCallPlaces } from './subscriptions/call-places.ts'
 
 export async function composeProviders(
   config: Config,
@@ -17,3 +18,9 @@ export async function composeProviders(
     ]),
   )
 }
+
+/** What else bounds calls about subscriptions: at once for one connection, and lists. */
+export const composeCalls = (db: Db, monotonicMs: () => number) => ({
+  calls: openCallPlaces(),
+  listTurn: listTurns({ db, monotonicMs }),
+})

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { callerOfToken, recordDenial } from './callers/callers.ts'
 import { gaugesFrom } from './compose-gauges.ts'
-import { composeProviders } from './compose-providers.ts'
+import { composeCalls, composeProviders } from './compose-providers.ts'
 import { composeProxy } from './compose-proxy.ts'
 import { composeRefreshing } from './compose-refreshing.ts'
 import { composeRetention } from './compose-retention.ts'
@@ -40,8 +40,6 @@ import { errorFields, type Log } from './platform/log.ts'
 import { openMetrics } from './platform/metrics.ts'
 import { openRuleBook } from './routing/rule-book.ts'
 import { openRules } from './routing/rules.ts'
-import { listTurns } from './subscriptions/call-pace.ts'
-import { openCallPlaces } from './subscriptions/call-places.ts'
 import { heedLifecycle } from './subscriptions/lifecycle.ts'
 import { openLookup } from './subscriptions/lookup.ts'
 import { reconcile } from './subscriptions/reconcile.ts'
@@ -110,9 +108,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   // the worker, which hints wake, needs rooms that give hints
   const nudge = { nudge: (kind: string) => hints.nudge(kind) }
   const subscriptions = openSubscriptions({ provider, nudge, lookup })
-  const calls = openCallPlaces()
-  const listTurn = listTurns({ db: pools.work, monotonicMs })
-  const base = { db: pools.work, metrics, log, random, nudge, calls, listTurn }
+  const base = { db: pools.work, metrics, log, random, nudge, ...composeCalls(pools.work, monotonicMs) }
   const common = { ...base, vault, ledger, provider, subscriptions }
   const expiries = secretExpiries(providers.values())
   const chores = choreTable(pools.work, {

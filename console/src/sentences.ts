@@ -2,14 +2,7 @@
  * Codes → sentences for people: what happened and what to do. Fixed tables; an unknown code gets the general sentence
  * and is never shown itself when it came from an address.
  */
-import type {
-  AtProvider,
-  ConnectionStatus,
-  DeliveryView,
-  ScopeView,
-  SubscriptionGap,
-  SubscriptionView,
-} from '@flovify/client/wire'
+import type { AtProvider, ConnectionStatus, DeliveryView, ScopeView } from '@flovify/client/wire'
 
 export type Tone = 'good' | 'warn' | 'bad' | 'busy' | 'calm'
 
@@ -165,58 +158,6 @@ export function explainAtProvider(kind: AtProvider['kind'], provider: string): s
       return `The consent at ${provider} stays, because another connection here uses the same account.`
     case 'withdraw_yourself':
       return `The consent given at ${provider} can only be withdrawn by you, there:`
-  }
-}
-
-export function explainSubscription(state: SubscriptionView['state']): { label: string; tone: Tone } {
-  switch (state) {
-    case 'active':
-      return { label: 'Receiving', tone: 'good' }
-    case 'wanted':
-      return { label: 'Being set up', tone: 'busy' }
-    case 'failed':
-      return { label: 'Could not be set up', tone: 'bad' }
-    case 'stopped':
-      return { label: 'Stopped', tone: 'calm' }
-  }
-}
-
-const KIND_NAMES: Readonly<Record<string, string>> = { mail: 'Mail', calendar: 'Calendar', drive: 'Files' }
-
-/** `calendar:team@example.com` is one of those that were found by asking. */
-export function nameOfKind(kind: string): string {
-  const [origin = '', ...rest] = kind.split(':')
-  const name = Object.hasOwn(KIND_NAMES, origin) ? (KIND_NAMES[origin] ?? origin) : origin
-  return rest.length === 0 ? name : `${name}: ${rest.join(':')}`
-}
-
-const SUBSCRIPTION_FAILURES: Readonly<Record<string, string>> = {
-  already_subscribed: 'another connection of the same account has it; when that one ends, this one begins.',
-  validation_failed: 'the provider does not reach our address for notifications.',
-  validation_timed_out: 'our address for notifications answered the provider too late.',
-  topic_not_found: 'the topic that the provider publishes to does not exist.',
-  topic_forbidden: 'the provider may not publish to the topic.',
-  token_expired: 'the access could not be refreshed just now.',
-  timeout: 'the provider did not answer in time.',
-  network: 'the provider could not be reached.',
-  provider_off: 'this provider is switched off.',
-  poison: 'the attempt ended our process again and again.',
-}
-
-/** @returns undefined for a code that only says itself */
-export function explainSubscriptionFailure(code: string): string | undefined {
-  if (code.startsWith('connection_')) return 'the account has to be connected again.'
-  return Object.hasOwn(SUBSCRIPTION_FAILURES, code) ? SUBSCRIPTION_FAILURES[code] : undefined
-}
-
-export function explainGap(reason: SubscriptionGap['reason']): string {
-  switch (reason) {
-    case 'missed':
-      return 'The provider did not send everything from'
-    case 'expired':
-    case 'removed':
-    case 'replaced':
-      return 'Nothing was received from'
   }
 }
 

@@ -6,6 +6,7 @@
  * environment, never logs, and never keeps a token. Every outcome that can be expected is a value with a `kind`.
  */
 import type { Failure, ProviderOAuth } from './authorization.ts'
+import type { CallLimits } from './call-limits.ts'
 import type { ProviderWebhook } from './notification.ts'
 import type { Secret } from './secret.ts'
 
@@ -25,6 +26,7 @@ export type {
   TokenRefresh,
   TokenSet,
 } from './authorization.ts'
+export type { CallLimits } from './call-limits.ts'
 export type {
   AccountSignal,
   Fact,
@@ -73,14 +75,6 @@ export interface ProviderModule<S = unknown> {
   /** How fast its API may be called about subscriptions, where the service's own pace (50 a second) is too fast. */
   readonly callLimits?: CallLimits
   open(settings: S, host: Host): Provider
-}
-
-/** Requests a second, of all processes together. */
-export interface CallLimits {
-  /** To make, renew or end one. */
-  readonly changesPerSecond?: number
-  /** To ask what there is. */
-  readonly listsPerSecond?: number
 }
 
 export interface SettingVariable {

@@ -215,7 +215,6 @@ async function settled(
         needs.metrics.events(providerId, fact.type)
         if (fact.unreadable !== undefined) needs.metrics.unreadable(providerId, fact.unreadable)
       }
-      // what it says of itself is no push: a silent one may go on asking to be renewed
       const subscriptions = facts.flatMap((fact) =>
         fact.subscriptionId === undefined || isAboutItself(fact) ? [] : [fact.subscriptionId],
       )
@@ -232,8 +231,6 @@ async function settled(
   }
 }
 
-const isAboutItself = (fact: Fact) => fact.type.startsWith('subscription.v1.')
-
 /** What was said about a subscription itself has to be acted on: acknowledged only when that is written down. */
 async function heeded(needs: IngestNeeds, providerId: string, facts: readonly Fact[]): Promise<boolean> {
   const said = facts.filter(isAboutItself)
@@ -242,11 +239,11 @@ async function heeded(needs: IngestNeeds, providerId: string, facts: readonly Fa
     await needs.heedLifecycle(said)
     return true
   } catch (error) {
-    needs.log.error(
-      { provider: providerId, ...errorFields(error) },
-      'a lifecycle notification could not be heeded',
-    )
+    needs.log.error({ provider: providerId, ...errorFields(error) }, 'a lifecycle message was not heeded')
     needs.metrics.overloads('unavailable')
     return false
   }
 }
+
+/** No push: a silent one may go on asking to be renewed. */
+const isAboutItself = (fact: Fact) => fact.type.startsWith('subscription.v1.')

@@ -2,7 +2,12 @@
 import type { SubscriptionView } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { useSubscription } from '../queries.ts'
-import { explainGap, explainSubscription, explainSubscriptionFailure, nameOfKind } from '../sentences.ts'
+import {
+  explainGap,
+  explainSubscription,
+  explainSubscriptionFailure,
+  nameOfKind,
+} from '../subscription-sentences.ts'
 import { Moment } from './moment.tsx'
 import { Pill } from './pill.tsx'
 
