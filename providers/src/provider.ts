@@ -7,6 +7,7 @@
  */
 import type { Failure, ProviderOAuth } from './authorization.ts'
 import type { CallLimits } from './call-limits.ts'
+import type { Encryption, SubscriptionEncryption } from './encryption.ts'
 import type { ProviderWebhook } from './notification.ts'
 import type { Secret } from './secret.ts'
 
@@ -27,6 +28,7 @@ export type {
   TokenSet,
 } from './authorization.ts'
 export type { CallLimits } from './call-limits.ts'
+export type { Encryption, NewCertificate, SubscriptionEncryption } from './encryption.ts'
 export type {
   AccountSignal,
   Fact,
@@ -140,30 +142,6 @@ export interface ProviderSubscriptions {
   stop(
     request: SubscriptionStop,
   ): Promise<{ readonly kind: 'stopped' } | { readonly kind: 'failed'; readonly failure: Failure }>
-}
-
-export interface SubscriptionEncryption {
-  /** Whether pushes of this one should carry the changed thing. */
-  wants(of: {
-    readonly resource: string
-    readonly tenant: string | undefined
-    readonly grantedScopes: readonly string[]
-  }): boolean
-  /** A new key pair; whoever asked for it keeps the private key sealed. */
-  newCertificate(): Promise<NewCertificate>
-}
-
-export interface NewCertificate {
-  /** X.509, DER, base64: the public half. */
-  readonly certificate: string
-  /** PKCS #8, DER, base64. */
-  readonly privateKey: Secret
-}
-
-/** The certificate to encrypt to from now on. */
-export interface Encryption {
-  readonly certificateId: string
-  readonly certificate: string
 }
 
 export interface WantedSubscription {

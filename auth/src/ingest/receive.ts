@@ -211,10 +211,8 @@ async function settled(
   switch (commit) {
     case 'stored': {
       if (!(await heeded(needs, providerId, facts))) return RETRY_LATER
-      for (const fact of facts) {
-        needs.metrics.events(providerId, fact.type)
-        if (fact.unreadable !== undefined) needs.metrics.unreadable(providerId, fact.unreadable)
-      }
+      needs.metrics.facts(providerId, facts)
+      // what it says of itself is no push: a silent one may go on asking to be renewed
       const subscriptions = facts.flatMap((fact) =>
         fact.subscriptionId === undefined || isAboutItself(fact) ? [] : [fact.subscriptionId],
       )

@@ -10,10 +10,12 @@ export interface Metrics {
   callbacks(provider: string, outcome: 'succeeded' | 'failed'): void
   refreshes(provider: string, outcome: 'succeeded' | 'failed'): void
   refreshFailures(provider: string, failureClass: string): void
-  events(provider: string, type: string, count?: number): void
   signatureFailures(provider: string, reason: string, count?: number): void
-  /** Genuine, and its content could not be read. */
-  unreadable(provider: string, reason: string): void
+  /** Stored: each by its type, and those whose content could not be read by why. */
+  facts(
+    provider: string,
+    facts: readonly { readonly type: string; readonly unreadable?: string | undefined }[],
+  ): void
   stateFailures(provider: string, reason: string): void
   revocations(provider: string, outcome: 'ended' | 'given_up'): void
   handshakes(provider: string): void
@@ -174,9 +176,13 @@ export function openMetrics(): Metrics {
     callbacks: (provider, outcome) => callbacks.inc({ provider, outcome }),
     refreshes: (provider, outcome) => refreshes.inc({ provider, outcome }),
     refreshFailures: (provider, failureClass) => refreshFailures.inc({ provider, class: failureClass }),
-    events: (provider, type, count = 1) => events.inc({ provider, type }, count),
     signatureFailures: (provider, reason, count = 1) => signatures.inc({ provider, reason }, count),
-    unreadable: (provider, reason) => unreadable.inc({ provider, reason }),
+    facts(provider, facts) {
+      for (const { type, unreadable: reason } of facts) {
+        events.inc({ provider, type })
+        if (reason !== undefined) unreadable.inc({ provider, reason })
+      }
+    },
     stateFailures: (provider, reason) => states.inc({ provider, reason }),
     revocations: (provider, outcome) => revocations.inc({ provider, outcome }),
     handshakes: (provider) => handshakes.inc({ provider }),

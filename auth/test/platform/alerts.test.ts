@@ -19,7 +19,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
   metrics.subscriptionsUnwell(UNWELL.map((reason) => ({ provider: 'p', reason, count: 1 })))
   for (const outcome of ['created', 'failed', 'renewed', 'lapsed', 'stopped', 'missed'] as const)
     metrics.subscriptions('p', outcome)
-  metrics.events('p', 'subscription.v1.removed')
+  metrics.facts('p', [{ type: 'subscription.v1.removed' }])
   const { body } = await metrics.page()
   const labels = new Map<string, Set<string>>()
   for (const [, name = '', inside = ''] of body.matchAll(/^(flovify_\w+)(?:\{(.*)\})? /gm)) {
