@@ -59,7 +59,7 @@ export function buildPublicServer(doors: PublicDoors): Server {
       maxHeaderSize: 48 * 1024,
       headersTimeout: 5_000,
       requestTimeout: 10_000,
-      connectionsCheckingInterval: 1_000,
+      connectionsCheckingInterval: 500,
       keepAliveTimeout: 60_000,
       requireHostHeader: true,
     },
