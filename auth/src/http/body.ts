@@ -1,8 +1,8 @@
 /**
  * Reads a request body as bytes, within a limit. It counts while it streams, so a lying or missing Content-Length
- * changes nothing, and holds at most the limit in memory. Never decompresses: a compressed body is refused.
+ * changes nothing, and holds at most the limit in memory, however small the pieces. Never decompresses: a compressed body is refused.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 
 export type BodyRead =
   | { readonly kind: 'read'; readonly body: Buffer }
@@ -12,34 +12,16 @@ export type BodyRead =
 
 const EMPTY = Buffer.alloc(0)
 
-/** Bytes of bodies that are held at once, over all requests: what is not there is refused with 503. */
-export interface BodyBudget {
-  take(bytes: number): boolean
-  giveBack(bytes: number): void
-}
+/** What a piece costs beside its bytes: an object of its own. */
+const PIECE_BYTES = 256
+/** The network brings a kilobyte or more at once; who sends letter by letter wants to cost us more than himself. */
+export const MOST_PIECES = 8_192
 
-export function openBodyBudget(limitBytes: number): BodyBudget {
-  let held = 0
-  return {
-    take(bytes) {
-      if (held + bytes > limitBytes) return false
-      held += bytes
-      return true
-    },
-    giveBack(bytes) {
-      held -= bytes
-    },
-  }
-}
-
-/**
- * @param budget what was taken is given back when the response is closed, since a body is held until it is answered
- */
+/** @param hold says whether there is room for so many bytes more; they are held until the request has been answered */
 export function readBody(
   request: IncomingMessage,
-  response: ServerResponse,
   limitBytes: number,
-  budget: BodyBudget,
+  hold: (bytes: number) => boolean,
 ): Promise<BodyRead> {
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity')
@@ -49,25 +31,19 @@ export function readBody(
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let length = 0
-    let taken = 0
-    response.once('close', () => {
-      budget.giveBack(taken)
-      taken = 0
-    })
     const stop = (read: BodyRead) => {
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone)
       resolve(read)
     }
     const onData = (chunk: Buffer) => {
       length += chunk.length
-      if (length > limitBytes) {
+      if (length > limitBytes || chunks.length === MOST_PIECES) {
         request.pause()
         stop({ kind: 'refused', status: 413 })
-      } else if (!budget.take(chunk.length)) {
+      } else if (!hold(chunk.length + PIECE_BYTES)) {
         request.pause()
         stop({ kind: 'refused', status: 503 })
       } else {
-        taken += chunk.length
         chunks.push(chunk)
       }
     }

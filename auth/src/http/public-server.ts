@@ -9,7 +9,7 @@ import type { Ingest } from '../ingest/receive.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import { openAddressGate } from './address-gate.ts'
-import { type BodyBudget, openBodyBudget, readBody } from './body.ts'
+import { readBody } from './body.ts'
 import { clientAddress, isWithin, networkOf, type TrustedProxies } from './client-address.ts'
 import { openPlaces, type Place } from './places.ts'
 import { end, refuse } from './public-answer.ts'
@@ -42,8 +42,6 @@ export interface PublicDoors {
 
 const CALLBACK_BODY_BYTES = 8 * 1024
 const URL_LIMIT = 32 * 1024
-/** All bodies that are being read or judged, together. */
-const HELD_BYTES = 64 * 1024 * 1024
 
 /** Paths of the public listener; the table of it is also in `routes.ts`. */
 const CALLBACK = /^\/webhook\/oauth\/([a-z0-9-]{1,32})\/callback$/
@@ -52,7 +50,6 @@ const EVENTS = /^\/webhook\/events\/([a-z0-9-]{1,32})(?:\/([A-Za-z0-9_.-]{1,160}
 
 export function buildPublicServer(doors: PublicDoors): Server {
   const places = openPlaces(monotonicMs)
-  const budget = openBodyBudget(HELD_BYTES)
   const gate = openAddressGate(monotonicMs)
   const server = createServer(
     {
@@ -77,7 +74,7 @@ export function buildPublicServer(doors: PublicDoors): Server {
         refuse(request, response, 503)
         return
       }
-      const visit: Visit = { budget, place, forged: undefined }
+      const visit: Visit = { place, forged: undefined }
       dispatch(doors, visit, request, response)
         .catch((error: unknown) => {
           doors.log.error(errorFields(error), 'a public request failed')
@@ -109,7 +106,6 @@ export function buildPublicServer(doors: PublicDoors): Server {
 
 /** What is known of one request beside itself. */
 interface Visit {
-  readonly budget: BodyBudget
   readonly place: Place
   /** What its sender pays for, where the room has told; else each refusal is one. */
   forged: number | undefined
@@ -185,14 +181,19 @@ async function receive(
     doors.ingest.turnedAway(provider, away, Object.keys(request.headers))
     return refuse(request, response, away === 'bad_address' ? 403 : 404)
   }
-  const read = await readBody(request, response, limits.bodyLimitBytes, visit.budget)
+  const read = await readBody(request, limits.bodyLimitBytes, visit.place.hold)
   if (read.kind === 'refused') return refuse(request, response, read.status)
-  if (read.kind === 'gone') return
+  if (read.kind === 'gone') return leftUnread(visit)
   visit.place.settle()
   const headers = request.headersDistinct as Record<string, string[]>
   const answer = await doors.ingest.receive(provider, { method, ref, query, headers, body: read.body })
   visit.forged = answer.forged
   end(response, answer)
+}
+
+/** A body that never came whole costs its sender as much as a forgery: else holding our room would be free. */
+function leftUnread(visit: Visit): void {
+  visit.forged = 1
 }
 
 async function callBack(
@@ -205,9 +206,9 @@ async function callBack(
 ): Promise<void> {
   const method = request.method ?? ''
   if (method !== 'GET' && method !== 'POST') return refuse(request, response, 405, 'GET, POST')
-  const read = await readBody(request, response, CALLBACK_BODY_BYTES, visit.budget)
+  const read = await readBody(request, CALLBACK_BODY_BYTES, visit.place.hold)
   if (read.kind === 'refused') return refuse(request, response, read.status)
-  if (read.kind === 'gone') return
+  if (read.kind === 'gone') return leftUnread(visit)
   visit.place.settle()
   const answer = await doors.callback({
     provider,

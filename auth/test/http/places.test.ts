@@ -2,15 +2,18 @@
 import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Seeded, seedSubscription } from '../../../e2e/src/seed.ts'
+import { MOST_PIECES } from '../../src/http/body.ts'
 import { openPlaces, PATIENCE_MS, PLACES_EACH } from '../../src/http/places.ts'
 import { openWorld, type World } from '../world.ts'
 import { stored, until } from './people.ts'
 import { ask } from './wire.ts'
 
+const MEBIBYTE = 1024 * 1024
+
 describe('places', () => {
-  const open = (all: number, each: number) => {
+  const open = (all: number, each: number, bytes = 1_000, bytesEach = 1_000) => {
     let now = 0
-    const places = openPlaces(() => now, { all, each })
+    const places = openPlaces(() => now, { all, each, bytes, bytesEach })
     const cut: string[] = []
     return {
       pass: (ms: number) => {
@@ -20,8 +23,8 @@ describe('places', () => {
       take: (sender: string | undefined, name = sender ?? '') => {
         const place = places.take(sender, () => cut.push(name))
         return typeof place === 'string'
-          ? { refusal: place, settle() {}, leave() {} }
-          : { refusal: undefined, settle: place.settle, leave: place.leave }
+          ? { refusal: place, settle() {}, leave() {}, hold: () => false }
+          : { refusal: undefined, ...place }
       },
     }
   }
@@ -72,11 +75,47 @@ describe('places', () => {
     expect(cut).toEqual(['first'])
   })
 
+  test('a body has the room that is there; who has been sending longest yields his, and only after a second', () => {
+    const { take, pass, cut } = open(10, 10, 100, 100)
+    const settled = take('a', 'settled')
+    expect(settled.hold(40)).toBe(true)
+    settled.settle()
+    const slow = take('a', 'slow')
+    expect(slow.hold(60)).toBe(true)
+    expect(slow.hold(1)).toBe(false)
+    pass(PATIENCE_MS - 1)
+    const genuine = take('b', 'genuine')
+    expect(genuine.hold(10)).toBe(false)
+    pass(1)
+    expect(genuine.hold(10)).toBe(true)
+    expect(cut).toEqual(['slow'])
+    expect(slow.hold(1)).toBe(false)
+    // nobody else is left whose room could be taken, and nobody takes his own
+    pass(PATIENCE_MS)
+    expect(genuine.hold(51)).toBe(false)
+    expect(genuine.hold(50)).toBe(true)
+    settled.leave()
+    expect(genuine.hold(40)).toBe(true)
+    expect(cut).toEqual(['slow'])
+  })
+
+  test('one sender’s bodies have room of their own, and what they hold nobody else misses', () => {
+    const { take } = open(10, 10, 100, 60)
+    const first = take('a')
+    expect(first.hold(50)).toBe(true)
+    expect(take('a').hold(11)).toBe(false)
+    expect(take('b').hold(50)).toBe(true)
+    expect(take(undefined).hold(1)).toBe(false)
+    first.leave()
+    expect(take('a').hold(50)).toBe(true)
+  })
+
   test('thousands that come and go leave nothing behind', () => {
     const { take } = open(4, 2)
     for (let n = 0; n < 10_000; n += 1) {
       const place = take(`sender ${n % 7}`)
       expect(place.refusal).toBeUndefined()
+      expect(place.hold(n % 500)).toBe(true)
       if (n % 2 === 0) place.settle()
       place.leave()
     }
@@ -134,5 +173,75 @@ describe('WI-07 WI-09 slow bodies of one address', () => {
     expect(closed).toBeLessThan(PLACES_EACH / 2)
     const { events } = await stored(world.db)
     expect(events).toBeGreaterThanOrEqual(2)
+  })
+})
+
+describe('WI-07 WI-08 T24 bodies that are made to be held', () => {
+  let world: World
+  let seeded: Seeded
+  const sockets: Socket[] = []
+  beforeAll(async () => {
+    world = await openWorld()
+    seeded = await seedSubscription(world.database.url, world.encryptionKey, 'held@example.com')
+  })
+  afterAll(async () => {
+    for (const socket of sockets) socket.destroy()
+    await world.close()
+  })
+  const genuine = (id: string) =>
+    ask(world.publicPort, {
+      method: 'POST',
+      path: seeded.path,
+      body: seeded.notification(id),
+      headers: { 'content-type': 'application/json' },
+    })
+
+  test('that stall one byte before their end hold all the room for a second, not longer', async () => {
+    // ever smaller ones, until what is left is too little for anybody
+    const sizes = [
+      ...Array.from({ length: 70 }, () => MEBIBYTE),
+      ...Array.from({ length: 30 }, () => 64 * 1024),
+      ...Array.from({ length: 60 }, () => 2_048),
+      ...Array.from({ length: 20 }, () => 256),
+    ]
+    for (const size of sizes) {
+      const head = `POST /webhook/events/microsoft HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`
+      sockets.push(
+        connect(world.publicPort, '127.0.0.1', function (this: Socket) {
+          this.write(head)
+          this.write(Buffer.alloc(size - 1, 'x'))
+        })
+          .on('error', () => undefined)
+          .on('data', () => undefined),
+      )
+    }
+    const statuses: number[] = []
+    // sooner than the door’s own deadline of ten seconds would cut them
+    await until(
+      'a genuine one finds room again',
+      async () => {
+        statuses.push((await genuine(`stalled ${statuses.length}`)).status)
+        return statuses.includes(503) && statuses.at(-1) === 202
+      },
+      8_000,
+    )
+    expect(new Set(statuses)).toEqual(new Set([202, 503]))
+  })
+
+  test('a body that comes letter by letter is refused long before it is large', async () => {
+    const letters = Buffer.from('1\r\nx\r\n'.repeat(MOST_PIECES + 1))
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(world.publicPort, '127.0.0.1', function (this: Socket) {
+        this.write(
+          `POST ${seeded.path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n`,
+        )
+        this.write(letters)
+      })
+      sockets.push(socket)
+      socket.once('data', (data) => resolve(data.toString('latin1')))
+      socket.on('error', () => undefined)
+    })
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /)
+    expect((await genuine('after letters')).status).toBe(202)
   })
 })
