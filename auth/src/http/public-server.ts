@@ -171,8 +171,12 @@ async function receive(
   if (limits === undefined) return refuse(request, response, 404)
   const method = request.method ?? ''
   if (!limits.methods.includes(method)) return refuse(request, response, 405, limits.methods.join(', '))
+  const isStranger = isOutsider(doors, request, provider)
+  // strangers can aim a provider's own machines at us: whom the operator has listed never pays for what is not genuine
+  const isListed = !isStranger && doors.webhookAddresses.has(provider)
+  if (isListed) visit.forged = 0
   // a stranger's body is not worth a byte of memory
-  const away = isOutsider(doors, request, provider)
+  const away = isStranger
     ? 'bad_address'
     : ref !== undefined && doors.ingest.isForged(provider, ref)
       ? 'bad_ref'
@@ -187,13 +191,13 @@ async function receive(
   visit.place.settle()
   const headers = request.headersDistinct as Record<string, string[]>
   const answer = await doors.ingest.receive(provider, { method, ref, query, headers, body: read.body })
-  visit.forged = answer.forged
+  if (!isListed) visit.forged = answer.forged
   end(response, answer)
 }
 
 /** A body that never came whole costs its sender as much as a forgery: else holding our room would be free. */
 function leftUnread(visit: Visit): void {
-  visit.forged = 1
+  visit.forged ??= 1
 }
 
 async function callBack(

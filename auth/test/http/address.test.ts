@@ -202,6 +202,17 @@ describe('from where a provider may send', () => {
     expect(samples.map(({ reason }) => reason)).toContain('bad_address')
   })
 
+  test('who is listed is never barred for what strangers make him send; who is not listed is', async () => {
+    const forged = '/webhook/events/microsoft/forged.reference'
+    for (let n = 0; n < 2 * BURST; n += 1)
+      expect((await post('198.51.100.9', '{"value":[]}', forged)).status).toBe(404)
+    expect((await post('198.51.100.9', seeded.notification('after forgeries'))).status).toBe(202)
+    const strangers = new Set<number>()
+    for (let n = 0; n < 2 * BURST && !strangers.has(503); n += 1)
+      strangers.add((await post('203.0.113.66', '{"value":[]}', forged)).status)
+    expect(strangers).toEqual(new Set([403, 503]))
+  })
+
   test('another provider is judged by its proofs alone', async () => {
     expect((await post('203.0.113.9', '{}', '/webhook/events/google')).status).not.toBe(403)
   })
