@@ -25,6 +25,8 @@ const BIND = 0x42
 const BINARY = 1
 const TEXT = 0
 const SMALLEST = 64 * 1024
+/** What a connection keeps at most. What is larger is rare (a request of a thousand items) and made for itself. */
+const LARGEST_KEPT = 4 * 1024 * 1024
 
 /** One for each connection, free again when its statement has been answered. */
 const buffers = new WeakMap<Wire, Buffer>()
@@ -58,11 +60,7 @@ function bindMessage(wire: Wire, name: string, parameters: readonly ColumnParame
   let size = 64 + name.length + parameters.length * 6
   for (const parameter of parameters)
     size += typeof parameter === 'string' ? parameter.length * 3 : parameter.maxBytes
-  let message = buffers.get(wire)
-  if (message === undefined || message.length < size) {
-    message = Buffer.allocUnsafeSlow(Math.max(SMALLEST, size + (size >> 1)))
-    buffers.set(wire, message)
-  }
+  const message = bufferOf(wire, size)
   // the length follows when it is known; no name of a portal
   let at = message.writeUInt8(BIND, 0) + 4
   at = message.writeUInt8(0, at)
@@ -85,4 +83,14 @@ function bindMessage(wire: Wire, name: string, parameters: readonly ColumnParame
   at = message.writeInt16BE(0, at)
   message.writeInt32BE(at - 1, 1)
   return message.subarray(0, at)
+}
+
+/** @returns at least `size` bytes, which nobody else writes to until this statement has been answered */
+function bufferOf(wire: Wire, size: number): Buffer {
+  const kept = buffers.get(wire)
+  if (kept !== undefined && kept.length >= size) return kept
+  if (size > LARGEST_KEPT) return Buffer.allocUnsafeSlow(size)
+  const made = Buffer.allocUnsafeSlow(Math.min(LARGEST_KEPT, Math.max(SMALLEST, size + (size >> 1))))
+  buffers.set(wire, made)
+  return made
 }

@@ -1,7 +1,7 @@
 /**
  * Group commit: many requests, one statement. A request is answered only by the commit that holds it. An idle door
- * flushes at once; a busy one waits for a running flush, at most 2 ms, so groups grow with the load by themselves. The
- * buffer is bounded in number and bytes; a full one refuses. Nothing here knows about HTTP or providers.
+ * flushes at once; a busy one waits for a running flush, at most 2 ms, so groups grow with the load by themselves. What
+ * is cut off a full group goes the same way. The buffer is bounded in number and bytes; a full one refuses. Nothing here knows about HTTP or providers.
  */
 import { sqlState } from '../db/sql.ts'
 
@@ -54,7 +54,7 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
     if (queue.length === 0 || flushing >= options.flushers) return
     // Requests of one tick of the event loop belong together even when the door is idle.
     if (flushing === 0) setImmediate(flush)
-    else if (queue.length >= options.groupSize) flush()
+    else if (queue.length >= options.groupSize || queuedBytes >= options.groupBytes) flush()
     else timer ??= setTimeout(flush, BUSY_WAIT_MS)
   }
 
@@ -80,6 +80,8 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
         schedule()
         if (flushing === 0 && queue.length === 0) idle?.()
       })
+    // what did not fit waits for nothing but a free flusher
+    schedule()
   }
 
   /** The next items in order, within the limits; what nobody waits for any more is dropped on the way. */
@@ -135,33 +137,46 @@ export function openGroupCommit<Item>(options: GroupOptions<Item>): GroupCommit<
   }
 }
 
-/** Stores a group; a data error splits it until the bad item stands alone. */
+/** What has been tried before with the items of a group. */
+interface Tried {
+  readonly again?: boolean
+  readonly smaller?: boolean
+}
+
+/**
+ * Stores a group. A data error splits it until the bad item stands alone; one that takes longer than a statement may is
+ * split once, without what nobody waits for any more: a slow database must not be asked for that as well.
+ */
 async function storeGroup<Item>(
   options: GroupOptions<Item>,
   group: readonly Waiting<Item>[],
-  retried = false,
+  tried: Tried = {},
 ): Promise<void> {
   try {
     await options.store(group.map((waiting) => waiting.item))
   } catch (error) {
     const state = sqlState(error)
-    if ((state === '40P01' || state === '40001') && !retried) return storeGroup(options, group, true)
+    if ((state === '40P01' || state === '40001') && tried.again !== true)
+      return storeGroup(options, group, { ...tried, again: true })
     options.onFailure?.(error, group.length)
-    if (!isDataError(state)) {
-      for (const waiting of group) waiting.settle('unavailable')
+    const isSlow = state === STATEMENT_DEADLINE
+    if (group.length > 1 && (isDataError(state) || (isSlow && tried.smaller !== true))) {
+      const half = group.length >> 1
+      for (const part of [group.slice(0, half), group.slice(half)]) {
+        const wanted = isSlow ? part.filter((waiting) => !waiting.expired()) : part
+        if (wanted.length > 0)
+          await storeGroup(options, wanted, { smaller: isSlow || tried.smaller === true })
+      }
       return
     }
-    if (group.length === 1) {
-      group[0]?.settle('poison')
-      return
-    }
-    const half = group.length >> 1
-    await storeGroup(options, group.slice(0, half))
-    await storeGroup(options, group.slice(half))
+    for (const waiting of group) waiting.settle(isDataError(state) ? 'poison' : 'unavailable')
     return
   }
   for (const waiting of group) waiting.settle('stored')
 }
+
+/** query_canceled: also what a statement ends with that takes too long. */
+const STATEMENT_DEADLINE = '57014'
 
 /** Classes 22 (data exception), 23 (integrity) and 54 (limit exceeded): the same bytes would fail again. */
 function isDataError(state: string | undefined): boolean {

@@ -19,6 +19,7 @@ import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import { eventOf } from './event-of.ts'
 import { type Commit, openGroupCommit } from './group-commit.ts'
+import { ANSWER_MS, judgedInTime, writtenInTime } from './in-time.ts'
 import { keptHeaders } from './kept-headers.ts'
 import type { Refused } from './rejection-sample.ts'
 
@@ -65,21 +66,19 @@ export interface Ingest {
 
 const RETRY_LATER: Answer = { status: 503, retryAfterSeconds: 5 }
 
-/** Judging and storing together, from the last byte of the request to its answer: the contract says 2.5 s. */
-const ANSWER_MS = 2_300
 /** So little judging does not count: timers of one duration are cheaper than one duration each. */
 const NEGLIGIBLE_MS = 100
+/** What an event weighs beside the bytes that told it: its row, its key and its delivery. A few thousand make a full group. */
+const EVENT_BYTES = 1_500
 
 export function openIngest(needs: IngestNeeds): Ingest {
   const group = openGroupCommit<NotificationToStore>({
     store: async (items) => {
       const stored = await needs.ledger.store(needs.db, items)
-      const first = items[0]
-      if (stored.duplicates > 0 && first !== undefined)
-        needs.metrics.duplicates(first.provider, stored.duplicates)
+      for (const [provider, count] of stored.duplicates) needs.metrics.duplicates(provider, count)
       if (stored.deliveries > 0) needs.nudgeDeliveries()
     },
-    sizeOf: (item) => item.body.length + 512,
+    sizeOf: (item) => item.body.length + 512 + item.events.length * EVENT_BYTES,
     groupSize: 256,
     groupBytes: 4 * 1024 * 1024,
     flushers: 4,
@@ -108,7 +107,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
       const receivedAt = needs.clock.now()
       const lookup = needs.lookup(providerId)
       const began = monotonicMs()
-      const verdict = await inTime(judge(needs, provider, request, lookup))
+      const verdict = await judgedInTime(judge(needs, provider, request, lookup))
       const reject = (reason: string) => {
         needs.metrics.signatureFailures(providerId, reason)
         const { headers, body, ref } = request
@@ -116,6 +115,9 @@ export function openIngest(needs: IngestNeeds): Ingest {
         needs.sampleRejection({ provider: providerId, reason, headerNames: Object.keys(headers), ...of })
       }
       const judgingMs = monotonicMs() - began
+      /** Before it is acknowledged, within what is left of the time of this request. */
+      const isWritten = (failed: string, write: () => Promise<void>) =>
+        writtenInTime(needs, providerId, Math.max(0, ANSWER_MS - (monotonicMs() - began)), failed, write)
       switch (verdict.kind) {
         case 'handshake':
           needs.metrics.handshakes(providerId)
@@ -128,7 +130,12 @@ export function openIngest(needs: IngestNeeds): Ingest {
           needs.metrics.overloads(verdict.reason)
           return RETRY_LATER
         case 'signals':
-          return storeSignals(needs, providerId, verdict)
+          // what a provider says about accounts is stored by the connections room
+          return (await isWritten('a security event could not be stored', () =>
+            needs.storeSignals(providerId, verdict.signals),
+          ))
+            ? { status: verdict.status }
+            : RETRY_LATER
         case 'verified': {
           for (const reason of verdict.rejected) reject(reason)
           const answer: Answer = {
@@ -152,7 +159,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
             notification,
             judgingMs < NEGLIGIBLE_MS ? undefined : Math.max(0, ANSWER_MS - judgingMs),
           )
-          return await settled(needs, providerId, verdict.facts, commit, answer)
+          return await settled(needs, providerId, verdict.facts, commit, answer, isWritten)
         }
         default:
           return verdict satisfies never
@@ -160,30 +167,6 @@ export function openIngest(needs: IngestNeeds): Ingest {
     },
     close: () => group.close(),
   }
-}
-
-/** What a provider says about accounts is stored by the connections room; it is acknowledged after that. */
-async function storeSignals(
-  needs: IngestNeeds,
-  providerId: string,
-  { status, signals }: Extract<Verdict, { kind: 'signals' }>,
-): Promise<Answer> {
-  try {
-    await needs.storeSignals(providerId, signals)
-    return { status }
-  } catch (error) {
-    needs.log.error({ provider: providerId, ...errorFields(error) }, 'a security event could not be stored')
-    needs.metrics.overloads('unavailable')
-    return RETRY_LATER
-  }
-}
-
-/** What cannot be judged in time (a database or a provider that does not answer) is to be repeated. */
-function inTime(verdict: Promise<Verdict>): Promise<Verdict> {
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(resolve, ANSWER_MS, { kind: 'unavailable', reason: 'judge_slow' })
-    verdict.then(resolve, reject).finally(() => clearTimeout(late))
-  })
 }
 
 /** A provider never throws by contract; if one does, the request is refused for now and the fault is ours. */
@@ -207,10 +190,17 @@ async function settled(
   facts: readonly Fact[],
   commit: Commit,
   answer: Answer,
+  isWritten: (failed: string, write: () => Promise<void>) => Promise<boolean>,
 ): Promise<Answer> {
   switch (commit) {
     case 'stored': {
-      if (!(await heeded(needs, providerId, facts))) return RETRY_LATER
+      // what was said about a subscription itself has to be acted on
+      const said = facts.filter(isAboutItself)
+      if (
+        said.length > 0 &&
+        !(await isWritten('a lifecycle message was not heeded', () => needs.heedLifecycle(said)))
+      )
+        return RETRY_LATER
       needs.metrics.facts(providerId, facts)
       // what it says of itself is no push: a silent one may go on asking to be renewed
       const subscriptions = facts.flatMap((fact) =>
@@ -226,20 +216,6 @@ async function settled(
       return RETRY_LATER
     default:
       return commit satisfies never
-  }
-}
-
-/** What was said about a subscription itself has to be acted on: acknowledged only when that is written down. */
-async function heeded(needs: IngestNeeds, providerId: string, facts: readonly Fact[]): Promise<boolean> {
-  const said = facts.filter(isAboutItself)
-  if (said.length === 0) return true
-  try {
-    await needs.heedLifecycle(said)
-    return true
-  } catch (error) {
-    needs.log.error({ provider: providerId, ...errorFields(error) }, 'a lifecycle message was not heeded')
-    needs.metrics.overloads('unavailable')
-    return false
   }
 }
 

@@ -50,11 +50,14 @@ export interface NotificationToStore {
 export interface Ledger {
   /** Records events of a room in the room's own transaction. */
   record(tx: Transaction, events: readonly NewEvent[]): Promise<void>
-  /** Stores a group by one statement; when this resolves with autocommit, it is committed. */
+  /**
+   * Stores a group by one statement; when this resolves with autocommit, it is committed.
+   * @returns `duplicates` by provider, only those that have any
+   */
   store(
     db: Db,
     group: readonly NotificationToStore[],
-  ): Promise<{ newEvents: number; duplicates: number; deliveries: number }>
+  ): Promise<{ newEvents: number; duplicates: ReadonlyMap<string, number>; deliveries: number }>
 }
 
 export interface LedgerNeeds {
@@ -96,13 +99,28 @@ export function openLedger(needs: LedgerNeeds): Ledger {
         for (const event of item.events) events.push({ event, notificationId: id })
       }
       const recorded = await write(needs, db, notifications, events, (attempt) => attempt())
+      let newEvents = 0
+      for (const count of Object.values(recorded.events)) newEvents += count
       return {
-        newEvents: recorded.events,
-        duplicates: events.length - recorded.events,
+        newEvents,
+        duplicates: events.length === newEvents ? new Map() : duplicatesOf(events, recorded.events),
         deliveries: recorded.deliveries,
       }
     },
   }
+}
+
+function duplicatesOf(
+  told: readonly { event: NewEvent }[],
+  isNew: Readonly<Record<string, number>>,
+): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { event } of told) counts.set(event.provider ?? '', (counts.get(event.provider ?? '') ?? 0) + 1)
+  return new Map(
+    [...counts]
+      .map(([provider, count]): [string, number] => [provider, count - (isNew[provider] ?? 0)])
+      .filter(([, count]) => count > 0),
+  )
 }
 
 async function write(

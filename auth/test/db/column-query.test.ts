@@ -48,6 +48,29 @@ describe('a statement that sends its columns from one kept buffer', () => {
     })
   })
 
+  test('a connection keeps its buffer, and never one that a single large group needed', async () => {
+    const written: Buffer[] = []
+    const nothing = () => {}
+    const wire = {
+      stream: { write: (bytes: Buffer) => written.push(bytes) > 0 },
+      ...{ parsedStatements: {}, submittedNamedStatements: {} },
+      ...{ parse: nothing, describe: nothing, execute: nothing, sync: nothing },
+    }
+    const send = (bytes: number) => {
+      const query = columnQuery('n', 'select 1', [byteaArray([Buffer.alloc(bytes)])])
+      ;(query as unknown as { prepare(wire: unknown): void }).prepare(wire)
+      return written.at(-1)?.buffer
+    }
+    const MIB = 1024 * 1024
+    const kept = send(3 * MIB)
+    expect(kept?.byteLength).toBeLessThanOrEqual(4 * MIB)
+    expect(send(100)).toBe(kept)
+    const large = send(9 * MIB)
+    expect(large).not.toBe(kept)
+    expect(send(100)).toBe(kept)
+    expect(send(9 * MIB)).not.toBe(large)
+  })
+
   test('an error of the server is its error, and the pool goes on', async () => {
     await expect(t.db.one(echo(['a\0b'], [], ''), 'echo_columns')).rejects.toMatchObject({ code: '22021' })
     expect(await t.db.one(echo(['a'], [null], 'after'), 'echo_columns')).toEqual({

@@ -158,4 +158,73 @@ describe('group commit', () => {
     expect(stored).toEqual(['a', 'd'])
     await group.close()
   })
+
+  test('an idle door flushes at once; a busy one by its timer, together, though the first statement is still under way', async () => {
+    const groups: string[][] = []
+    const held = Promise.withResolvers<void>()
+    const group = commit((items) => {
+      groups.push([...items])
+      return items.includes('first') ? held.promise : Promise.resolve()
+    })
+    const first = group.add('first')
+    await new Promise(setImmediate)
+    expect(groups).toEqual([['first']])
+    expect(await Promise.all([group.add('second'), group.add('third')])).toEqual(['stored', 'stored'])
+    expect(groups).toEqual([['first'], ['second', 'third']])
+    held.resolve()
+    expect(await first).toBe('stored')
+  })
+
+  test('a group that is full in bytes waits for no timer, and what is cut off it for nobody else to come or to end', async () => {
+    const groups: string[] = []
+    const held = Promise.withResolvers<void>()
+    const group = commit(
+      (items) => {
+        groups.push(items.map((item) => item.slice(0, 1)).join(''))
+        return groups.length === 3 ? Promise.resolve() : held.promise
+      },
+      { groupBytes: 100, flushers: 3 },
+    )
+    const first = group.add('a')
+    await new Promise(setImmediate)
+    const second = group.add('b'.repeat(60))
+    expect(groups).toEqual(['a'])
+    const rest = group.add('c'.repeat(60))
+    expect(groups).toEqual(['a', 'b'])
+    expect(await rest).toBe('stored')
+    expect(groups).toEqual(['a', 'b', 'c'])
+    held.resolve()
+    expect(await Promise.all([first, second])).toEqual(['stored', 'stored'])
+  })
+
+  test('a group that takes longer than a statement may is split once, and each half answered by its own', async () => {
+    const tried: string[] = []
+    const group = commit((items) => {
+      tried.push(items.join(''))
+      return items.length > 2 || items.includes('d') ? Promise.reject(state('57014')) : Promise.resolve()
+    })
+    expect(await Promise.all(['a', 'b', 'c', 'd'].map((item) => group.add(item)))).toEqual([
+      'stored',
+      'stored',
+      'unavailable',
+      'unavailable',
+    ])
+    expect(tried).toEqual(['abcd', 'ab', 'cd'])
+  })
+
+  test('when it is split, what nobody waits for any more is left out', async () => {
+    const tried: string[] = []
+    const group = commit(
+      async (items) => {
+        tried.push(items.join(''))
+        if (items.length === 1) return
+        await new Promise((resolve) => setTimeout(resolve, 60))
+        throw state('57014')
+      },
+      { answerMs: 20 },
+    )
+    const answers = Promise.all([group.add('a'), group.add('b'), group.add('c', 5_000)])
+    expect(await answers).toEqual(['unavailable', 'unavailable', 'stored'])
+    expect(tried).toEqual(['abc', 'c'])
+  })
 })

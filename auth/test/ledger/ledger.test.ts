@@ -79,7 +79,7 @@ describe('the ledger', () => {
     const bytes = Buffer.from([0, 255, 128, 10, 0])
     expect(await ledger.store(t.db, [notification(bytes, event('a'))])).toEqual({
       newEvents: 1,
-      duplicates: 0,
+      duplicates: new Map(),
       deliveries: 1,
     })
     const stored = await t.db.one<{ body: Buffer; body_sha256: Buffer }>(
@@ -119,6 +119,18 @@ describe('the ledger', () => {
     await t.db.rows(sql`truncate auth.events, auth.event_keys, auth.deliveries`)
     await ledger.store(t.db, [notification('restored', event('same'))])
     expect(await t.db.one(sql`select event_id from auth.event_keys`)).toEqual(id)
+  })
+
+  test('duplicates are counted for the provider that repeated them, also in a mixed group and within it', async () => {
+    const ofMicrosoft = (identity: string) =>
+      event(identity, { provider: 'microsoft', connectionId: 'con_m' })
+    await ledger.store(t.db, [notification('1', event('g')), notification('2', ofMicrosoft('m'))])
+    expect(
+      await ledger.store(t.db, [
+        notification('3', event('g-new')),
+        notification('4', ofMicrosoft('m'), ofMicrosoft('m-new'), ofMicrosoft('m-new')),
+      ]),
+    ).toEqual({ newEvents: 2, duplicates: new Map([['microsoft', 2]]), deliveries: 2 })
   })
 
   test('the same identity in two connections is two events; without an identity everything is new', async () => {
