@@ -1,7 +1,8 @@
 /**
  * Deliveries that came through, settled together: one statement writes each one's attempt and outcome and takes it out
  * of the hot table, for every row whose lease is still the settler's own. Rows are locked in the order of their ids, so
- * that two statements never wait for one another.
+ * that two statements never wait for one another. They are deleted by id, not by place: a heartbeat that commits while
+ * the lock is waited for moves a row to a place that this statement's snapshot does not see.
  */
 import { byteaArray, doubleArray, integerArray, textArray, timestampArray } from '../db/binary-array.ts'
 import type { Db } from '../db/sql.ts'
@@ -45,11 +46,11 @@ async function settleOnce(db: Db, group: readonly Delivered[]): Promise<readonly
         ${byteaArray(group.map(({ attempt }) => attempt.responseBody ?? null))}::bytea[])
         as g (id, lease_id, started_at, duration_ms, status, phases, response_headers, response_body)
     ), held as materialized (
-      select d.ctid as place from auth.deliveries d join given g on g.id = d.id and g.lease_id::uuid = d.lease_id
+      select d.id from auth.deliveries d join given g on g.id = d.id and g.lease_id::uuid = d.lease_id
        where d.id = any(${text(({ row }) => row.id)}::text[])
        order by d.id for update of d
     ), settled as (
-      delete from auth.deliveries d where d.ctid = any(array(select place from held))
+      delete from auth.deliveries d where d.id = any(array(select id from held))
       returning d.id, d.event_id, d.event_recorded_at, d.destination_id, d.rule_id, d.attempts, d.created_at
     ), tried as (
       insert into auth.attempts (delivery_id, event_id, destination_id, number, started_at, duration_ms, outcome, status, error,

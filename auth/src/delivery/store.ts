@@ -90,6 +90,8 @@ async function lockDestinations(tx: Transaction): Promise<string[]> {
  * - `candidate` numbers each destination's oldest due rows, `chosen` deals them out in rounds, one for each
  *   destination before a second for any: a backlog takes what is left over, not what others need.
  * - `held` locks and judges again: a row that is being settled or cancelled this moment is skipped, not waited for.
+ *   Places are those of the statement's snapshot: a row that was written between it and the lock has moved, is found by
+ *   neither of the two that look by place, and is left as it is, uncounted, to the next claim.
  * - `served` also moves destinations that got nothing to the back; otherwise 64 clogged ones would hide all others.
  */
 function takeDueDeliveries(

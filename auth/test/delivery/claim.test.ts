@@ -4,6 +4,7 @@ import { openPool, type Pool } from '../../src/db/pool.ts'
 import { type Database, sql } from '../../src/db/sql.ts'
 import { settleDueAgain, settlePoison, settleUnsent } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries, type DeliveryRow } from '../../src/delivery/store.ts'
+import { extendLease } from '../../src/work/due.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 import { addBacklog, addDelivery, addDestination, addEvent, capturedLog, deliveredOne } from './world.ts'
 
@@ -37,6 +38,13 @@ const of = (destinationId: string, rows: readonly DeliveryRow[]) =>
   rows.filter((row) => row.destination_id === destinationId)
 const passLeases = () =>
   t.db.rows(sql`update auth.deliveries set lease_until = auth.clock() - interval '1 second'`)
+async function waitsForALock(query: string): Promise<void> {
+  const waiting = () =>
+    t.db.rows(sql`
+      select 1 from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock' and query like ${query}`)
+  await expect.poll(async () => (await waiting()).length, { timeout: 10_000, interval: 10 }).toBe(1)
+}
 const only = <T>(rows: readonly T[]): T => {
   const [row] = rows
   if (rows.length !== 1 || row === undefined) throw new Error(`${rows.length} rows instead of one`)
@@ -301,6 +309,22 @@ describe('settling', () => {
     expect(await deliveredOne(t.db, fresh, attempt())).toBe(true)
     expect(await deliveredOne(t.db, fresh, attempt())).toBe(false)
     expect(await t.db.rows(sql`select 1 from auth.attempts`)).toHaveLength(1)
+  })
+
+  test('RE-02 a heartbeat that commits while a result is being settled drops no result', async () => {
+    const here = await addDestination(t.db)
+    await addDelivery(t.db, here, await addEvent(t.db))
+    const row = only(await claim())
+    let settling: Promise<boolean> | undefined
+    await t.db.transaction(async (tx) => {
+      expect(await extendLease(tx, 'auth.deliveries', row, 45)).toBe(true)
+      settling = deliveredOne(other, row, attempt())
+      await waitsForALock('%with given as materialized%')
+    })
+    expect(await settling).toBe(true)
+    expect(await t.db.rows(sql`select 1 from auth.deliveries`)).toEqual([])
+    expect(await t.db.rows(sql`select 1 from auth.attempts`)).toHaveLength(1)
+    expect(await t.db.rows(sql`select 1 from auth.delivery_outcomes`)).toHaveLength(1)
   })
 
   test('a failed row is due again by the database’s clock, its claims forgotten', async () => {
