@@ -36,7 +36,9 @@ async function settleOnce(db: Db, group: readonly Delivered[]): Promise<readonly
   const text = (pick: (one: Delivered) => string | null) => textArray(group.map(pick))
   const rows = await db.rows<{ id: string }>(
     sql`
-    with given as materialized (
+    with now as materialized (
+      select auth.clock() as at
+    ), given as materialized (
       select * from unnest(
         ${text(({ row }) => row.id)}::text[], ${text(({ row }) => row.lease_id)}::text[],
         ${timestampArray(group.map(({ attempt }) => attempt.startedAt))}::timestamptz[],
@@ -60,8 +62,8 @@ async function settleOnce(db: Db, group: readonly Delivered[]): Promise<readonly
         from settled s join given g on g.id = s.id
     )
     insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, attempts, created_at, finished_at)
-    select id, event_id, event_recorded_at, destination_id, rule_id, 'delivered', attempts + 1, created_at, c.at
-      from settled, (select auth.clock() as at offset 0) c
+    select id, event_id, event_recorded_at, destination_id, rule_id, 'delivered', attempts + 1, created_at, now.at
+      from settled, now
     returning id`,
     'settle-delivered',
   )

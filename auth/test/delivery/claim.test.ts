@@ -319,7 +319,7 @@ describe('settling', () => {
     await t.db.transaction(async (tx) => {
       expect(await extendLease(tx, 'auth.deliveries', row, 45)).toBe(true)
       settling = deliveredOne(other, row, attempt())
-      await waitsForALock('%with given as materialized%')
+      await waitsForALock('%given as materialized%')
     })
     expect(await settling).toBe(true)
     expect(await t.db.rows(sql`select 1 from auth.deliveries`)).toEqual([])
