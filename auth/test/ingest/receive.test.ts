@@ -59,7 +59,10 @@ describe('receiving', () => {
   /** An ingest room whose providers judge by `verdict`; the rest of them is not used here. */
   function open(verdict: (body: string) => Promise<Verdict>, more: Partial<IngestNeeds> = {}): Ingest {
     const provider = (id: string) =>
-      ({ id, webhook: { judge: ({ body }: { body: Buffer }) => verdict(body.toString()) } }) as unknown as Provider
+      ({
+        id,
+        webhook: { judge: ({ body }: { body: Buffer }) => verdict(body.toString()) },
+      }) as unknown as Provider
     return openIngest({
       db: t.db,
       ledger: {
