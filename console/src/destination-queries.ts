@@ -81,7 +81,8 @@ export function useRotate(id: string) {
   const client = useQueryClient()
   return useMutation({
     mutationFn: (rotation: SecretRotation) => destinationsApi.rotate(id, rotation),
-    onSuccess: () => changed(client, id),
+    // refused because of a rotation that this page did not know of: it shows that one then
+    onSettled: () => changed(client, id),
   })
 }
 

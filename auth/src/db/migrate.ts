@@ -8,6 +8,8 @@ import pg from 'pg'
 
 const FOLDER = new URL('../../migrations/', import.meta.url)
 const LOCK = 7_310_452
+/** What waits for a table holds up all that comes after it: a migration that is blocked gives up instead. */
+const TABLE_WAIT_SECONDS = 5
 
 export class MigrationError extends Error {
   readonly code = 'migration_failed'
@@ -85,11 +87,17 @@ async function apply(client: pg.Client): Promise<string[]> {
       )
     await client.query('begin')
     try {
+      await client.query(`set local lock_timeout = '${TABLE_WAIT_SECONDS}s'`)
       await client.query(text)
       await client.query('insert into auth.migrations (name, sha256) values ($1, $2)', [name, digest])
       await client.query('commit')
     } catch (cause) {
       await client.query('rollback')
+      if (cause instanceof pg.DatabaseError && cause.code === '55P03')
+        throw new MigrationError(
+          `migration ${name} waited ${TABLE_WAIT_SECONDS} seconds for a table that somebody else uses; nothing was changed: end long transactions (pg_stat_activity) and start again`,
+          { cause },
+        )
       throw new MigrationError(
         `migration ${name} failed: ${cause instanceof Error ? cause.message : 'unknown'}`,
         { cause },

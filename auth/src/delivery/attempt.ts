@@ -64,6 +64,7 @@ export async function attemptDelivery(
     },
     body,
     deadlineMs: destination.timeoutMs,
+    keepBytes: destination.redact.bodyBytes,
     ca: destination.ca,
     signal,
   })

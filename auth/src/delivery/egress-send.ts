@@ -1,6 +1,6 @@
 /**
  * One POST over a guarded socket: sent once, never redirected, never decompressed; of the answer the status, the headers
- * and the first 4 KiB are kept, at most 64 KiB are read, and everything ends at the deadline. It says what each phase
+ * and the beginning is kept, at most 64 KiB are read, and everything ends at the deadline. It says what each phase
  * took. It never throws for what the other side does.
  */
 import type { Agent, Dispatcher } from 'undici'
@@ -14,6 +14,8 @@ export interface EgressRequest {
   readonly body: Buffer
   /** Total time from looking the name up to the last byte read. */
   readonly deadlineMs: number
+  /** Bytes of the answer's body that are kept, from its beginning. */
+  readonly keepBytes: number
   readonly signal?: AbortSignal
   /** Certificate authorities in PEM for this destination alone; they replace the public ones. */
   readonly ca?: string | undefined
@@ -33,7 +35,7 @@ export type EgressAnswer =
       readonly retryAfter: string | undefined
       /** As they came, lower-case names; at most 16 KiB by the socket's limit. */
       readonly headers: Readonly<Record<string, string | readonly string[]>>
-      /** The first 4 KiB of the body. */
+      /** The beginning of the body, as much of it as was asked for. */
       readonly body: Buffer
       readonly phases: Phases
     }
@@ -41,7 +43,6 @@ export type EgressAnswer =
   | { readonly kind: 'failed'; readonly error: FailureCode; readonly phases: Phases }
 
 const MAX_ANSWER_BYTES = 64 * 1024
-const KEPT_BYTES = 4 * 1024
 
 export function send(agent: Agent, url: URL, request: EgressRequest): Promise<EgressAnswer> {
   return new Promise((resolve) => {
@@ -107,7 +108,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   /** Reads the answer away, so that the socket can serve again, and keeps its beginning. */
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     // a copy: what is kept must not hold on to the socket's whole buffer
-    if (this.#read < KEPT_BYTES) this.#kept.push(Buffer.from(chunk.subarray(0, KEPT_BYTES - this.#read)))
+    const left = this.#request.keepBytes - this.#read
+    if (left > 0) this.#kept.push(Buffer.from(chunk.subarray(0, left)))
     this.#read += chunk.length
     if (this.#read <= MAX_ANSWER_BYTES) return
     this.#answer()

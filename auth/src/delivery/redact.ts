@@ -15,6 +15,10 @@ const LOOKS_SECRET: readonly RegExp[] = [
   /\bwhsec_[A-Za-z0-9+/=_-]+/g,
   /\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g,
 ]
+/** What is stored and shown of a body, at most. */
+const SHOWN_BYTES = 4 * 1024
+/** Beyond the border a secret that crosses it must still be seen whole. What only looks like one is not longer than this. */
+const SEEN_BEYOND = 2 * 1024
 const SECRET_HEADERS =
   /^(?:set-cookie2?|www-authenticate|authorization|cookie|.*(?:token|secret|api-?key|password).*)$/
 
@@ -22,6 +26,8 @@ export interface Redact {
   (text: string): string
   /** Whether it would change the text: nearly always not, and then nothing is copied. */
   finds(text: string): boolean
+  /** Bytes of a body that `redactBody` has to be given, if it has them. */
+  readonly bodyBytes: number
 }
 
 /** @param secrets what was used for the attempt: signing secrets and the values of custom headers */
@@ -38,7 +44,9 @@ export function redactor(secrets: readonly Secret[]): Redact {
     for (const pattern of LOOKS_SECRET) clean = clean.replace(pattern, REPLACEMENT)
     return clean
   }
-  return Object.assign(redact, { finds })
+  // twice the longest: what stands for a short secret inside a long one that is cut off is longer than it
+  const beyond = Math.max(SEEN_BEYOND, 2 * (known[0]?.length ?? 0))
+  return Object.assign(redact, { finds, bodyBytes: SHOWN_BYTES + beyond })
 }
 
 /** @returns JSON of the answer's headers, without the values of those that carry credentials by name */
@@ -68,9 +76,21 @@ function mayHoldSecret(
   return redact.finds(text)
 }
 
-/** Bytes that are not UTF-8 become U+FFFD: a body is shown as text, and a secret in it must be found as text. */
+/**
+ * Bytes that are not UTF-8 become U+FFFD: a body is shown as text, and a secret in it must be found as text.
+ *
+ * @param body its first `redact.bodyBytes`
+ * @returns at most 4 KiB, cut only now: the part of a secret that crosses the border would not be known as one
+ */
 export function redactBody(redact: Redact, body: Buffer): Buffer {
-  return Buffer.from(redact(body.toString('utf8')))
+  const clean = Buffer.from(redact(body.toString('utf8')))
+  // where it was cut off a secret may stand in part, however short the rest has become
+  const whole =
+    body.length < redact.bodyBytes ? clean.length : clean.length - (redact.bodyBytes - SHOWN_BYTES)
+  let end = Math.max(0, Math.min(SHOWN_BYTES, whole))
+  // never inside a character
+  while (end > 0 && end < clean.length && ((clean[end] ?? 0) & 0xc0) === 0x80) end -= 1
+  return clean.subarray(0, end)
 }
 
 function spellings(secret: string): string[] {

@@ -71,6 +71,7 @@ export async function sendTest(
     },
     body,
     deadlineMs: destination.timeoutMs,
+    keepBytes: destination.redact.bodyBytes,
     ca: destination.ca,
   })
   const report = reportOf(eventId, row.kind, to, answer, destination.redact)

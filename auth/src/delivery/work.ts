@@ -17,6 +17,7 @@ import { type OpenForAttempt, openRemembered } from './destination-attempt.ts'
 import { type Health, openHealth } from './health.ts'
 import { nextTry, retryAfterMs } from './schedule.ts'
 import { loadSendings, type Sending } from './sending-store.ts'
+import { settleAgain } from './settle-again.ts'
 import { settleDueAgain, settleUnsent } from './settle-store.ts'
 import { claimDueDeliveries, type DeliveryRow } from './store.ts'
 
@@ -78,7 +79,7 @@ async function deliver(
   // Cut off by us: the row comes again by its lease. An answer that did arrive is settled; fencing judges a lost lease.
   if (result.attempt.error === 'aborted') return
   needs.metrics.attemptSeconds(result.attempt.durationMs / 1000)
-  await settle(needs, shared, health, row, sending, result)
+  await settle(needs, shared, health, row, sending, result, signal)
 }
 
 async function settle(
@@ -88,6 +89,7 @@ async function settle(
   row: DeliveryRow,
   sending: Sending,
   { delivered, attempt, retryAfter, retries, stepsMs }: AttemptResult,
+  signal: AbortSignal,
 ): Promise<void> {
   const fields = {
     delivery: row.id,
@@ -99,7 +101,7 @@ async function settle(
     duration_ms: Math.round(attempt.durationMs),
   }
   if (delivered) {
-    if (!(await shared.settle.add({ row, attempt }))) return
+    if (!(await settleAgain(() => shared.settle.add({ row, attempt }), signal))) return
     needs.metrics.deliveries(row.destination_id, 'delivered')
     needs.log.info(fields, 'delivered')
     await health.delivered(row.destination_id, sending.destination.unwell)
@@ -109,10 +111,14 @@ async function settle(
   const tries = row.attempts + 1 - row.plan_start
   const next = retries ? nextTry(tries, asked, needs.random, stepsMs) : { kind: 'rejected' as const }
   if (next.kind === 'again') {
-    if (!(await settleDueAgain(needs.db, row, attempt, next.delayMs))) return
+    const { delayMs } = next
+    if (!(await settleAgain(() => settleDueAgain(needs.db, row, attempt, delayMs), signal))) return
     needs.metrics.deliveries(row.destination_id, 'failed')
-    needs.log.warn({ ...fields, again_in_ms: next.delayMs }, 'an attempt failed')
-  } else if (!(await bury(needs, row, sending, attempt, next.kind))) return
+    needs.log.warn({ ...fields, again_in_ms: delayMs }, 'an attempt failed')
+  } else {
+    const { kind } = next
+    if (!(await settleAgain(() => bury(needs, row, sending, attempt, kind), signal))) return
+  }
   if (attempt.status === 410) await health.gone(row.destination_id)
   else await health.failed(row.destination_id, asked)
 }

@@ -102,6 +102,8 @@ export function openMetrics(): Metrics {
     'Destinations failing, recovered, disabled',
     ['change'],
   )
+  // there from the start: the first one ever is an increase, too
+  for (const change of ['failing', 'recovered', 'disabled']) destinationChanges.inc({ change }, 0)
   const subscriptions = counter(
     'subscriptions_total',
     'Subscriptions created, renewed, stopped, failed, lapsed, or with changes that were not pushed',

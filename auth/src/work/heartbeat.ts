@@ -12,7 +12,8 @@ export interface Holding<Row> {
 }
 
 /**
- * A lease is extended when a quarter of it has passed, a third at the latest.
+ * A lease is extended when a quarter of it has passed, a third at the latest; one that could not be is tried again at the
+ * next look.
  *
  * @param extend answers whether the lease is still ours
  * @returns ends the beat
@@ -23,18 +24,23 @@ export function startHeartbeat<Row>(
   extend: (row: Row) => Promise<boolean>,
 ): () => void {
   const leaseMs = leaseSeconds * 1000
+  const asked = new WeakSet<Holding<Row>>()
   const beat = () => {
     const before = monotonicMs() - leaseMs / 4
     for (const holding of held()) {
-      if (holding.heldAt > before) continue
-      holding.heldAt = monotonicMs()
-      extend(holding.row).then(
-        (ours) => {
-          if (!ours) holding.abort.abort()
-        },
-        // the database is away: the lease will pass unless a later beat succeeds
-        () => {},
-      )
+      if (holding.heldAt > before || asked.has(holding)) continue
+      asked.add(holding)
+      const askedAt = monotonicMs()
+      extend(holding.row)
+        .then(
+          (ours) => {
+            if (ours) holding.heldAt = askedAt
+            else holding.abort.abort()
+          },
+          // the database is away: the lease will pass unless a later beat succeeds
+          () => {},
+        )
+        .finally(() => asked.delete(holding))
     }
   }
   const timer = setInterval(beat, leaseMs / 12)

@@ -9,6 +9,7 @@ import type { Db } from '../db/sql.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
+import { openFailureDelay } from './failure-delay.ts'
 import { type Holding, startHeartbeat } from './heartbeat.ts'
 
 export interface DueRow {
@@ -82,11 +83,9 @@ export function openWorker(needs: WorkerNeeds, kinds: readonly WorkKind<any>[]):
   }
 }
 
-/** A row whose work threw waits this long; it keeps nothing of the claim. */
-const FAILED_SECONDS = 5
-
 function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   const inFlight = new Map<Holding<DueRow>, Promise<void>>()
+  const failures = openFailureDelay()
   /** Id of the one row in flight whose claim is its last before it counts as poison. */
   let suspect: string | undefined
   let draining = false
@@ -193,6 +192,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     try {
       if (row.claims > POISON_CLAIMS) await kind.poison(needs.db, row)
       else await kind.run(row, abort.signal)
+      failures.ended(row.id)
       // cut off by draining: another process may take it at once (fenced: a settled or lost row is not touched)
       if (abort.signal.aborted) await kind.release(needs.db, row, 0)
     } catch (error) {
@@ -202,7 +202,7 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
         'work failed; the row comes again',
       )
       // Only a process that died leaves its claim counted: what throws is no crash.
-      await kind.release(needs.db, row, FAILED_SECONDS).catch(() => {
+      await kind.release(needs.db, row, failures.failed(row.id)).catch(() => {
         needs.log.warn({ kind: kind.name, row: row.id }, 'the lease could not be given back; it will pass')
       })
     }

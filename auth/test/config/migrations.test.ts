@@ -68,6 +68,19 @@ describe('migrations', () => {
     expect(await digestOfTables(empty.db, [])).toEqual(before)
   })
 
+  test('that wait for a table give up with a sentence, hold up nobody, and are applied by the next start', async () => {
+    await migrate(empty.url)
+    // back to before one of them
+    await empty.db.rows(sql`delete from auth.migrations where name = '0680_cheaper_delivery.sql'`)
+    await empty.db.rows(sql`drop index auth.delivery_outcomes_event_day`)
+    await empty.db.rows(sql`create index delivery_outcomes_event on auth.delivery_outcomes (event_id)`)
+    await empty.db.transaction(async (tx) => {
+      await tx.rows(sql`lock table auth.deliveries in share update exclusive mode`)
+      await expect(migrate(empty.url)).rejects.toThrow(/^migration 0680_\w+\.sql waited .* start again$/)
+    })
+    expect(await migrate(empty.url)).toEqual(['0680_cheaper_delivery.sql'])
+  })
+
   test('that were changed after they were applied are refused', async () => {
     await migrate(empty.url)
     await empty.db.rows(sql`update auth.migrations set sha256 = 'x' where name like '0002%'`)

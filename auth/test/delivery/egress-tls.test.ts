@@ -49,6 +49,7 @@ const post = (egress: Egress, { port }: Receiver, ca?: string) =>
     headers: {},
     body: Buffer.from('{}'),
     deadlineMs: 3_000,
+    keepBytes: 4_096,
     ca,
   })
 

@@ -26,7 +26,13 @@ const answers =
     addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
 const noLookup: Lookup = () => Promise.reject(new Error('a literal must not be looked up'))
 const post = (egress: Egress, url: string, deadlineMs = 2_000) =>
-  egress.post({ url, headers: { 'content-type': 'text/plain' }, body: Buffer.from('hello'), deadlineMs })
+  egress.post({
+    url,
+    headers: { 'content-type': 'text/plain' },
+    body: Buffer.from('hello'),
+    deadlineMs,
+    keepBytes: 4_096,
+  })
 const inUrl = (address: string) => (address.includes(':') ? `[${address}]` : address)
 
 /** Plays the metadata service, on a port of its own and, where this machine permits, on 443. */
@@ -304,6 +310,7 @@ describe('the egress guard', () => {
         headers: {},
         body: Buffer.alloc(0),
         deadlineMs: 20_000,
+        keepBytes: 4_096,
         signal: cut.signal,
       })
       await expect.poll(() => receiver.requests.length).toBe(1)

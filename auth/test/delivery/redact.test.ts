@@ -29,6 +29,26 @@ describe('what a receiver answered', () => {
       expect(clean).not.toContain(text)
   })
 
+  test('loses a secret that crosses the border of what is kept, also behind others that made room', () => {
+    const plain = signing.reveal()
+    const cut = (text: string) => redactBody(redact, Buffer.from(text).subarray(0, redact.bodyBytes))
+    for (const before of [0, 1, 20, plain.length - 1]) {
+      const clean = cut(`${'é'.repeat(1_000)}${'x'.repeat(2_096 - before)}${plain}${'y'.repeat(9_000)}`)
+      expect(clean.length).toBeLessThanOrEqual(4_096)
+      expect(clean.toString()).toMatch(/^é{1000}x+[[redacted\]]*y*$/)
+    }
+    // what is cut off at the end of what was read moves to the front when the rest gets shorter
+    const many = `${plain} `.repeat(4_000 / (plain.length + 1))
+    for (let seen = 1; seen < plain.length; seen += 1)
+      expect(cut(`${many}${'x'.repeat(redact.bodyBytes - many.length - seen)}${plain}`).toString()).toMatch(
+        /^(\[redacted\] )+x*$/,
+      )
+    const clean = cut('é'.repeat(9_000))
+    expect(clean.toString()).toBe('é'.repeat(2_048))
+    expect(cut(`x${'é'.repeat(9_000)}`).toString()).toBe(`x${'é'.repeat(2_047)}`)
+    expect(cut('z'.repeat(4_100))).toHaveLength(4_096)
+  })
+
   test('loses what looks like a credential, and keeps the rest', () => {
     expect(redact('authorization: Bearer abcdefgh12345 ok')).toBe('authorization: [redacted] ok')
     expect(redact('whsec_c29tZW9uZSBlbHNl and eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln')).toBe(

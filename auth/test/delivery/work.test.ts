@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { sql } from '../../src/db/sql.ts'
 import { destinationContext } from '../../src/delivery/destination-attempt.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
+import { settleAgain } from '../../src/delivery/settle-again.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { deliveryWork } from '../../src/delivery/work.ts'
@@ -274,6 +275,43 @@ describe('a delivery', () => {
     expect(await attempts(id)).toEqual([])
   })
 
+  test('RE-02 what was received once is not sent again because writing it down failed: that is tried again', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    // a sequence counts tries that were rolled back, too
+    await t.db.rows(sql`create sequence auth.tries`)
+    await t.db.rows(sql`
+      create function auth.refuse_twice() returns trigger language plpgsql as $$
+      begin
+        if nextval('auth.tries') <= 2 then raise exception 'too slow' using errcode = '57014'; end if;
+        return new;
+      end $$`)
+    await t.db.rows(
+      sql`create trigger refuse before insert on auth.delivery_outcomes for each row execute function auth.refuse_twice()`,
+    )
+    try {
+      expect(await runDue()).toBe(1)
+    } finally {
+      await t.db.rows(sql`drop trigger refuse on auth.delivery_outcomes`)
+    }
+    expect(await t.db.one(sql`select last_value::int as tries from auth.tries`)).toEqual({ tries: 3 })
+    expect(receiver.requests).toHaveLength(1)
+    expect(await outcome(id)).toMatchObject({ state: 'delivered', attempts: 1 })
+    expect(await attempts(id)).toHaveLength(1)
+  })
+
+  test('a result whose lease was lost, or whose process ends, is not tried again', async () => {
+    const cut = new AbortController()
+    let tries = 0
+    const settling = settleAgain(async () => {
+      tries += 1
+      if (tries === 2) cut.abort()
+      throw new Error('away')
+    }, cut.signal)
+    await expect(settling).rejects.toThrow('away')
+    expect(tries).toBe(2)
+  })
+
   test('cut off by the worker, it is left to its lease', async () => {
     const here = await addDestination(t.db, { url: receiver.url })
     const id = await addDelivery(t.db, here, await addEvent(t.db))
@@ -350,6 +388,19 @@ describe('a delivery', () => {
     expect(kept?.h).toContain('x-echo')
     for (const word of ['CANARY-key', secret.reveal(), secret.reveal().slice(6)])
       expect(kept?.h.includes(word), word).toBe(false)
+  })
+
+  test('no part of a secret is kept that crosses the border of what is kept', async () => {
+    const secret = newSigningSecret()
+    const here = await addDestination(t.db, { url: receiver.url, secret })
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    receiver.answer = (_request, response) =>
+      response.writeHead(500).end(`${'b'.repeat(4_080)} ${secret.reveal().slice(6)}${' b'.repeat(5_000)}`)
+    await runDue()
+    const kept = await t.db.one<{ b: string }>(
+      sql`select convert_from(response_body, 'UTF8') b from auth.attempts where delivery_id = ${id}`,
+    )
+    expect(kept?.b).toMatch(/^b+$/)
   })
 
   test('an attempt keeps its phases, headers and at most 4 KiB of the body, also of one that arrived', async () => {

@@ -20,6 +20,12 @@ async function exported(): Promise<Map<string, Set<string>>> {
   for (const outcome of ['created', 'failed', 'renewed', 'lapsed', 'stopped', 'missed'] as const)
     metrics.subscriptions('p', outcome)
   metrics.facts('p', [{ type: 'subscription.v1.removed' }])
+  metrics.gauge('oldest_due_seconds', 0)
+  metrics.gauge('deliveries_dead', 0)
+  metrics.destinations([
+    { destination: 'd', due: 0, inFlight: 0, dead: 0, oldestDueSeconds: 0, breakerOpen: false },
+  ])
+  metrics.workErrors('deliveries')
   const { body } = await metrics.page()
   const labels = new Map<string, Set<string>>()
   for (const [, name = '', inside = ''] of body.matchAll(/^(flovify_\w+)(?:\{(.*)\})? /gm)) {
@@ -60,5 +66,17 @@ describe('alerts', () => {
   test('WI-16 everything that can be wrong with a subscription has its alert: lapsed, failing and silent ones too', () => {
     for (const reason of UNWELL) expect(rules).toContain(`{reason="${reason}"}`)
     expect(rules).toContain('{outcome="lapsed"}')
+  })
+
+  test('everything that keeps deliveries from arriving has its alert', () => {
+    for (const told of [
+      'flovify_oldest_due_seconds',
+      'flovify_destination_oldest_due_seconds',
+      'flovify_destination_breaker_open',
+      'flovify_destination_dead',
+      '{change="disabled"}',
+      'flovify_work_errors_total',
+    ])
+      expect(rules).toContain(told)
   })
 })

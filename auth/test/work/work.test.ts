@@ -121,6 +121,29 @@ describe('the due-row worker', () => {
     ).toEqual({ id: 'c2', claims: 0, lease_id: null, later: true })
   })
 
+  test('work that throws each time is given back for ever longer', async () => {
+    await make(1)
+    let tries = 0
+    const worker = openWorker(needs(), [
+      kind(() => {
+        tries += 1
+        return Promise.reject(new Error('boom'))
+      }),
+    ])
+    const waits = async () => {
+      const row = await t.db.one<{ waits: number | null }>(
+        sql`select case when lease_id is null then extract(epoch from due_at - auth.clock())::float end as waits from auth.chores`,
+      )
+      return row?.waits ?? 0
+    }
+    worker.start()
+    await until(async () => tries === 1 && (await waits()) > 0)
+    await t.db.rows(sql`update auth.chores set due_at = auth.clock()`)
+    await until(async () => tries === 2 && (await waits()) > 0)
+    expect(await waits()).toBeGreaterThan(5)
+    await worker.drain(1000)
+  })
+
   test('a row that was claimed more than three times without an answer is poison', async () => {
     await make(1)
     await t.db.rows(sql`update auth.chores set claims = 3`)

@@ -1,4 +1,7 @@
-/** Replaces a destination's signing secret; for an overlap both sign, so that the receiver can change when it likes. */
+/**
+ * Replaces a destination's signing secret; for an overlap both sign, so that the receiver can change when it likes. What
+ * ends the earlier secret before its time is asked for by itself: pressing twice is one rotation.
+ */
 import type { DestinationView } from '@flovify/client/wire'
 import { type ReactNode, useState } from 'react'
 import { useRotate } from '../destination-queries.ts'
@@ -17,6 +20,8 @@ export function RotateSecret({ destination }: { destination: DestinationView }):
   const [overlap, setOverlap] = useState(86_400)
   const until = destination.previous_secret_until
   const running = until !== null && new Date(until).getTime() > Date.now()
+  const [asking, setAsking] = useState(false)
+  const asked = asking && running
   return (
     <div className="card panel">
       {rotate.data !== undefined && (
@@ -34,7 +39,7 @@ export function RotateSecret({ destination }: { destination: DestinationView }):
       )}
       {running && rotate.data === undefined && (
         <p>
-          The secret before signs too until <Moment at={until} day far />. Another rotation now ends it.
+          The secret before signs too until <Moment at={until} day far />. Another rotation ends it at once.
         </p>
       )}
       <p>
@@ -52,16 +57,46 @@ export function RotateSecret({ destination }: { destination: DestinationView }):
             ))}
           </select>
         </label>
-        <button
-          type="button"
-          disabled={rotate.isPending}
-          onClick={() =>
-            rotate.mutate({ overlap_seconds: overlap, ...(running && { replace_running: true }) })
-          }
-        >
-          {rotate.isPending ? 'Making it…' : 'Make a new secret'}
-        </button>
+        {!asked && (
+          <button
+            type="button"
+            disabled={rotate.isPending}
+            onClick={({ detail }) => {
+              // the second press of a double click
+              if (detail > 1) return
+              if (running) setAsking(true)
+              else rotate.mutate({ overlap_seconds: overlap })
+            }}
+          >
+            {rotate.isPending ? 'Making it…' : running ? 'Make another secret' : 'Make a new secret'}
+          </button>
+        )}
       </div>
+      {asked && (
+        <div role="alertdialog" aria-label="Make another secret">
+          <p>
+            This ends the earlier secret at once. A receiver that still checks with it refuses everything
+            until it has the newer one.
+          </p>
+          <div className="actions">
+            <button type="button" className="quiet" onClick={() => setAsking(false)}>
+              Keep both
+            </button>
+            <button
+              type="button"
+              className="destructive"
+              disabled={rotate.isPending}
+              onClick={() => {
+                // gone before a second press: that it is under way is only shown a moment later
+                setAsking(false)
+                rotate.mutate({ overlap_seconds: overlap, replace_running: true })
+              }}
+            >
+              End it and make another
+            </button>
+          </div>
+        </div>
+      )}
       {rotate.isError && (
         <p role="alert" className="text-bad">
           {rotate.error.message}

@@ -49,6 +49,10 @@ async function deliver(name: string): Promise<string> {
   return id
 }
 
+async function rotations(): Promise<number> {
+  return (await world.sql(`select 1 from auth.audit where action = 'destination.secret_rotated'`, [])).length
+}
+
 describe('an administrator and a destination', { timeout: 120_000 }, () => {
   test('DO-02 an address inside the network is refused in words, at its field', async () => {
     const { page } = ada
@@ -149,7 +153,7 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     const { page } = ada
     await page.goto(`${world.console}/destinations`)
     await page.getByRole('link', { name: 'Orders' }).click()
-    await page.getByRole('button', { name: 'Make a new secret' }).click()
+    await page.getByRole('button', { name: 'Make a new secret' }).dblclick()
     const next = (await page.locator('.secret-once code').textContent()) ?? ''
     expect(next).toMatch(/^whsec_/)
     expect(next).not.toBe(secret)
@@ -160,6 +164,23 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     for (const one of [secret, next])
       new Webhook(one).verify(sent?.body ?? '', { ...sent?.headers } as Record<string, string>)
     await looks.at(page, '46-rotated')
+  })
+
+  test('DO-05 while two secrets sign, what ends the earlier one is asked for by itself', async () => {
+    const { page } = ada
+    const shown = page.locator('.secret-once code')
+    const next = await shown.textContent()
+    const another = page.getByRole('button', { name: 'Make another secret' })
+    await another.dblclick()
+    await page.getByText('This ends the earlier secret at once.').waitFor()
+    await looks.at(page, '46-another-secret')
+    expect(await rotations()).toBe(1)
+    await page.getByRole('button', { name: 'Keep both' }).click()
+    expect(await shown.textContent()).toBe(next)
+    await another.click()
+    await page.getByRole('button', { name: 'End it and make another' }).dblclick()
+    await expect.poll(() => shown.textContent()).not.toBe(next)
+    expect(await rotations()).toBe(2)
   })
 
   test('a change goes out alone; a pause holds; a deletion says first what it does', async () => {
