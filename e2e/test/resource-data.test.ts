@@ -65,8 +65,9 @@ describe('WI-01 WI-12 resource data', () => {
     ).rows.map(({ data }) => data.data)
   const arrived = (subject: string) =>
     waitFor(subject, events, (all) => all.some(({ resourceData }) => resourceData?.subject === subject))
+  /** Counted, each of them; samples are few in a second. */
   const rejections = async () =>
-    (await world.db.query<{ reason: string }>('select distinct reason from auth.rejections')).rows.map(
+    (await world.db.query<{ reason: string }>('select distinct reason from auth.rejection_counts')).rows.map(
       ({ reason }) => reason,
     )
 
