@@ -25,7 +25,8 @@ const YOUNG_SECONDS = 5
 const YOUNG_WITHIN_MS = 60_000
 /** What the later half of a run may hold more than the earlier one. */
 const GROWTH_MIB = 32
-const FILES = 24
+// the sender keeps the connections of a burst of repetitions for a minute; what leaks with each request is soon more
+const FILES = 256
 const HELD_MS = 4_000
 const FORGERIES = 500
 
