@@ -218,6 +218,13 @@ describe('WI-01 WI-12 resource data', () => {
     const kept = await waitFor('renewed', mail, renewed(before))
     expect(kept?.encryptionCertificateId).toBe(before?.encryptionCertificateId)
     expect(kept?.id).toBe(before?.id)
+    // written down too: what Auth does not know to have renewed when it is started anew, it renews once more
+    const written = `select 1 from auth.subscriptions where provider_subscription_id = $1 and expires_at >= $2`
+    await waitFor(
+      'the renewal is written',
+      async () => (await world.db.query(written, [kept?.id, kept?.expirationDateTime])).rowCount,
+      (n) => n === 1,
+    )
     // the access token has ended: Graph holds pushes back until the next renewal, encrypted to the old certificate
     await world.advance(2 * HOUR_MS)
     await faults({ pauseOnTokenExpiry: true })
