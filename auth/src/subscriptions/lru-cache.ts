@@ -59,7 +59,8 @@ export class LruCache<V> {
   async #load(key: string, load: () => Promise<{ value: V; keepMs: number }>): Promise<V> {
     const generation = this.#generation
     const { value, keepMs } = await load()
-    if (generation === this.#generation) {
+    // what may not be kept takes nobody's place
+    if (generation === this.#generation && keepMs > 0) {
       this.#entries.set(key, { value, until: this.#now() + keepMs })
       const oldest = this.#entries.keys().next().value
       if (this.#entries.size > this.#size && oldest !== undefined) this.#entries.delete(oldest)

@@ -175,6 +175,20 @@ describe('what a provider may look up', () => {
     expect(cache.size).toBe(3)
   })
 
+  test('what may not be kept takes nobody’s place', async () => {
+    const cache = new LruCache<string>(2, () => 0)
+    let loads = 0
+    const read = (key: string, keepMs: number) =>
+      cache.read(key, async () => {
+        loads += 1
+        return { value: key, keepMs }
+      })
+    for (const key of ['a', 'b']) await read(key, 1_000)
+    for (let i = 0; i < 10; i += 1) await read(`unknown ${i}`, 0)
+    for (const key of ['a', 'b']) await read(key, 1_000)
+    expect(loads).toBe(12)
+  })
+
   test('what was being loaded during a change is not kept', async () => {
     const cache = new LruCache<string>(3, () => 0)
     let answer = (_value: { value: string; keepMs: number }) => {}

@@ -64,6 +64,7 @@ function objectionTo(claims: JWTPayload, settings: GoogleSettings, push: PushSet
 /** Google repeats 500, 502, 503 and 504 alone: what is not genuine is told so once (protocols/google.md §4.3). */
 async function judgeChannel(request: NotificationRequest, ref: string, lookup: Lookup): Promise<Verdict> {
   const token = singleHeader(request, 'x-goog-channel-token')
+  if (token.kind === 'several') return rejected(400, 'duplicate_channel_token')
   if (token.kind !== 'one' || token.value.length > 256) return rejected(401, 'bad_channel_token')
   if (!lookup.genuineChannelSecret(token.value)) return rejected(401, 'bad_channel_token')
   const subscriptionId = lookup.genuineRef(ref)
@@ -85,7 +86,8 @@ async function judgeChannel(request: NotificationRequest, ref: string, lookup: L
   const watched = watchedResource(owner.resource)
   if (watched === undefined) return rejected(401, 'wrong_subscription')
   if (state === 'sync') return { kind: 'verified', status: 200, facts: [], rejected: [] }
-  const number = visibleHeader(request, 'x-goog-message-number')
+  const named = visibleHeader(request, 'x-goog-message-number')
+  const number = named !== undefined && /^\d{1,20}$/.test(named) ? named : undefined
   const changed = visibleHeader(request, 'x-goog-changed')
   const fact: Fact = {
     connectionId: owner.connectionId,
@@ -93,11 +95,15 @@ async function judgeChannel(request: NotificationRequest, ref: string, lookup: L
     type: watched.notifiedType,
     originType: watched.originType,
     subject: watched.subject,
-    identity:
-      number !== undefined && /^\d{1,20}$/.test(number) ? `channel:${channelId}:${number}` : undefined,
+    identity: number === undefined ? undefined : `channel:${channelId}:${number}`,
     time: undefined,
     // not the resource's URI: it repeats whatever the watch call had in its query
-    data: { resource: owner.resource, state, ...(changed !== undefined && { changed }) },
+    data: {
+      resource: owner.resource,
+      state,
+      ...(number !== undefined && { messageNumber: number }),
+      ...(changed !== undefined && { changed }),
+    },
   }
   return { kind: 'verified', status: 200, facts: [fact], rejected: [] }
 }
@@ -116,7 +122,7 @@ async function judgePush(
 ): Promise<Verdict> {
   const bearer = await judgeBearer(request)
   if (bearer.kind === 'unavailable') return bearer
-  if (bearer.kind === 'rejected') return rejected(401, bearer.reason)
+  if (bearer.kind === 'rejected') return rejected(bearer.status ?? 401, bearer.reason)
   // from here on it is Google's own: wrong settings there are no reason to bar its addresses
   const reading = readHostileJson(request.body)
   if (reading.kind === 'bad') return unforged(400, reading.reason)

@@ -143,7 +143,7 @@ async function judgeItem(item: Json, proofs: Proofs): Promise<ItemVerdict> {
 function lifecycleFact(item: JsonObject, owner: KnownSubscription): Fact | string {
   const name = textMember(item, 'lifecycleEvent') ?? ''
   const type = Object.hasOwn(LIFECYCLES, name) ? LIFECYCLES[name] : undefined
-  if (type === undefined || typeof item.changeType === 'string') return 'unknown_lifecycle'
+  if (type === undefined) return 'unknown_lifecycle'
   return {
     connectionId: owner.connectionId,
     subscriptionId: owner.id,
@@ -162,19 +162,19 @@ function changeFact(
   subscriptionId: string,
   opened: ItemContent,
 ): Fact | string {
-  const change = textMember(item, 'changeType') ?? ''
-  const happened = Object.hasOwn(CHANGES, change) ? CHANGES[change] : undefined
-  if (happened === undefined) return 'unknown_change'
   const watched = watchedResource(owner.resource)
+  if (watched === undefined) return 'unknown_resource'
+  // it is proven: a change or a type that Graph may have tomorrow is told as it is, or it would be lost
+  const change = textMember(item, 'changeType') ?? ''
+  const happened = Object.hasOwn(CHANGES, change) ? CHANGES[change] : 'Changed'
   const resource = member(item, 'resourceData')
   const content = opened.kind === 'opened' ? opened.resource : undefined
   const unreadable = opened.kind === 'unreadable' ? opened.reason : undefined
   const odataType = textMember(resource, '@odata.type')
-  if (watched === undefined || (odataType !== undefined && odataType.toLowerCase() !== watched.odataType))
-    return 'unknown_resource'
-  // a drive says only that something below its root changed
+  const isOther = odataType !== undefined && odataType.toLowerCase() !== watched.odataType
+  // a drive says only that something below its root changed; another thing's id is no id of these
   const id =
-    watched.kind === 'drive'
+    watched.kind === 'drive' || isOther
       ? undefined
       : (textMember(resource, 'id') ??
         lastSegment(textMember(resource, '@odata.id') ?? textMember(item, 'resource')) ??
@@ -192,6 +192,7 @@ function changeFact(
     data: {
       ...pick(item, ['changeType', 'subscriptionId', 'resource', 'tenantId', 'organizationId']),
       ...(id === undefined ? {} : { resourceId: id }),
+      ...(isOther ? { resourceType: odataType } : {}),
       ...(etag === undefined ? {} : { etag }),
       ...(content === undefined ? {} : { resourceData: content }),
       ...(unreadable === undefined ? {} : { resourceDataMissing: unreadable }),

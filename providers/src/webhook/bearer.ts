@@ -12,7 +12,7 @@ import { singleHeader } from './headers.ts'
 
 export type BearerVerdict =
   | { readonly kind: 'genuine' }
-  | { readonly kind: 'rejected'; readonly reason: string }
+  | { readonly kind: 'rejected'; readonly reason: string; readonly status?: 400 }
   | { readonly kind: 'unavailable'; readonly reason: string }
 
 export interface BearerRule {
@@ -34,7 +34,7 @@ export function bearerJudge(rule: BearerRule): BearerJudge {
   return async (request) => {
     const header = singleHeader(request, 'authorization')
     if (header.kind === 'absent') return { kind: 'rejected', reason: 'no_token' }
-    if (header.kind === 'several') return { kind: 'rejected', reason: 'duplicate_token' }
+    if (header.kind === 'several') return { kind: 'rejected', reason: 'duplicate_token', status: 400 }
     const token = BEARER.exec(header.value)?.[1]
     if (token === undefined) return { kind: 'rejected', reason: 'malformed_token' }
 

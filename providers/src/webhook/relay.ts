@@ -19,7 +19,7 @@ export function judgeRelay(
 ): Verdict {
   const secrets = believed.filter((secret) => secret !== undefined)
   if (secrets.length === 0) return rejected('relay_off')
-  if (signature.kind === 'several') return rejected('duplicate_signature')
+  if (signature.kind === 'several') return rejected('duplicate_signature', 400)
   if (!secrets.some((secret) => isHmacSha256(secret, request.body, signature.value, 'hex')))
     return rejected('bad_signature')
   const reading = readHostileJson(request.body)
@@ -40,6 +40,6 @@ export function judgeRelay(
   return { kind: 'verified', status: 200, answer: '{"status":"ok"}', facts: [fact], rejected: [] }
 }
 
-function rejected(reason: string): Verdict {
-  return { kind: 'rejected', status: 401, reason }
+function rejected(reason: string, status = 401): Verdict {
+  return { kind: 'rejected', status, reason }
 }

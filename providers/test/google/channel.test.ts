@@ -190,7 +190,12 @@ describe('a notification of a channel', () => {
           subject: 'drive',
           identity: 'channel:channel-1:1594405',
           time: undefined,
-          data: { resource: DRIVE, state: 'change', changed: 'content, properties' },
+          data: {
+            resource: DRIVE,
+            state: 'change',
+            messageNumber: '1594405',
+            changed: 'content, properties',
+          },
         },
       ],
     })
@@ -207,7 +212,13 @@ describe('a notification of a channel', () => {
 
   it.each([
     ['no token', { 'x-goog-channel-token': undefined }, 'ref-1', 401, 'bad_channel_token'],
-    ['two tokens', { 'x-goog-channel-token': ['current', 'current'] }, 'ref-1', 401, 'bad_channel_token'],
+    [
+      'two tokens (WI-11)',
+      { 'x-goog-channel-token': ['current', 'current'] },
+      'ref-1',
+      400,
+      'duplicate_channel_token',
+    ],
     ['a forged token', { 'x-goog-channel-token': ['forged'] }, 'ref-1', 401, 'bad_channel_token'],
     ['a forged ref', {}, 'ref-x', 404, 'bad_ref'],
     ["another's ref", {}, 'ref-2', 401, 'wrong_subscription'],

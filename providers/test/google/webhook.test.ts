@@ -151,7 +151,7 @@ describe('Pub/Sub pushes', () => {
       )
     expect(await withHeaders([])).toMatchObject({ status: 401, reason: 'no_token' })
     expect(await withHeaders([`Bearer ${good}`, `Bearer ${good}`])).toMatchObject({
-      status: 401,
+      status: 400,
       reason: 'duplicate_token',
     })
     for (const value of [
