@@ -109,6 +109,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
       'forgeries as fast as they go from another address beside 50 genuine ones a second, about a minute',
     run: async (print) => (await import('./flood.ts')).floodAtSize(print),
   },
+  mutants: {
+    summary: 'the guards of receiving taken away one at a time, each missed by a test, about ten minutes',
+    run: async (print) => (await import('./mutants/receiving.ts')).receivingMutants(print),
+  },
   outage: {
     summary: 'a receiver that is down for six simulated hours and comes back, about a minute',
     run: async (print) =>
