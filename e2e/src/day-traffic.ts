@@ -1,5 +1,5 @@
 /**
- * A day of notifications of both providers, by seed: who sends what and when, with repeats (soon and hours later), other
+ * A day of notifications of both providers (Graph, Gmail's pushes, channels of Drive and Calendar), by seed: who sends what and when, with repeats (soon and hours later), other
  * groupings of the same items, and an order that is not that of the changes. Pure; it sends nothing.
  */
 import { seeded } from './seeded.ts'
@@ -13,10 +13,12 @@ export interface DayOptions {
   readonly accountsEach: number
 }
 
+export type Source = 'graph' | 'gmail' | 'drive' | 'calendar'
+
 export interface Sending {
   /** Milliseconds after the day's begin. */
   readonly at: number
-  readonly provider: 'microsoft' | 'google'
+  readonly source: Source
   readonly account: number
   /** Numbers of changes; Google sends one at a time. */
   readonly changes: readonly number[]
@@ -25,24 +27,27 @@ export interface Sending {
 export interface Day {
   readonly sendings: readonly Sending[]
   /** Which account each change belongs to, by its number. */
-  readonly owners: ReadonlyMap<number, { readonly provider: Sending['provider']; readonly account: number }>
+  readonly owners: ReadonlyMap<number, { readonly source: Source; readonly account: number }>
 }
+
+/** Half of all requests are Graph's. */
+const SHARES: readonly Source[] = ['graph', 'graph', 'graph', 'gmail', 'drive', 'calendar']
 
 export function planDay({ seed, changes, accountsEach }: DayOptions): Day {
   const random = seeded(seed)
   const upTo = (limit: number) => Math.floor(random() * limit)
-  const owners = new Map<number, { provider: Sending['provider']; account: number }>()
+  const owners = new Map<number, { source: Source; account: number }>()
   const sendings: Sending[] = []
   for (let n = 1; n <= changes; ) {
-    const provider = random() < 0.5 ? 'microsoft' : 'google'
+    const source = SHARES[upTo(SHARES.length)] ?? 'graph'
     const account = upTo(accountsEach)
-    const size = provider === 'google' ? 1 : Math.min(1 + upTo(4), changes - n + 1)
+    const size = source !== 'graph' ? 1 : Math.min(1 + upTo(4), changes - n + 1)
     const group = Array.from({ length: size }, (_, i) => n + i)
-    for (const one of group) owners.set(one, { provider, account })
+    for (const one of group) owners.set(one, { source, account })
     n += size
     const happened = upTo(DAY_MS)
     const send = (delay: number, of: readonly number[]) =>
-      sendings.push({ at: Math.min(DAY_MS - 1, happened + delay), provider, account, changes: of })
+      sendings.push({ at: Math.min(DAY_MS - 1, happened + delay), source, account, changes: of })
     // up to two minutes late: later changes overtake it
     send(upTo(120_000), group)
     if (random() < 0.1) send(upTo(2_000), group)

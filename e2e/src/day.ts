@@ -6,12 +6,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type AuthUnderFault, startAuthUnderFault } from './auth-process.ts'
-import { DAY_MS, planDay, type Sending } from './day-traffic.ts'
+import { DAY_MS, planDay, type Sending, type Source } from './day-traffic.ts'
 import type { FaultResult, Print } from './faults.ts'
 import { isAcknowledgement, numberIn } from './ledgers.ts'
 import { GOOGLE_PUSH, type PushSender, startPushSender } from './push-sender.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
 import { type Seeded, seedSubscription } from './seed.ts'
+import { messageNumberIn, type SeededChannel, seedChannel } from './seed-channel.ts'
 
 export interface DayRun {
   readonly databaseUrl: string
@@ -23,6 +24,14 @@ export interface DayRun {
   readonly parts: number
 }
 
+interface Person {
+  readonly graph: Seeded
+  readonly mailbox: string
+  readonly googleConnection: string
+  readonly channels: Readonly<Record<'drive' | 'calendar', SeededChannel>>
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' }
 const SENDERS = 24
 const TRIES = 100
 
@@ -43,7 +52,7 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
   const client = new pg.Client({ connectionString: run.databaseUrl })
   await client.connect()
   try {
-    const people: { graph: Seeded; mailbox: string; googleConnection: string }[] = []
+    const people: Person[] = []
     for (let n = 0; n < run.accountsEach; n += 1) {
       const graph = await seedSubscription(
         run.databaseUrl,
@@ -51,7 +60,17 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
         `day-${n}@example.com`,
       )
       const mailbox = `box-${n}@example.com`
-      people.push({ graph, mailbox, googleConnection: await google.seed(mailbox, graph.ownerId) })
+      const googleConnection = await google.seed(mailbox, graph.ownerId, [
+        'gmail.readonly',
+        'drive',
+        'calendar',
+      ])
+      const channel = (kind: 'drive' | 'calendar') =>
+        seedChannel(run.databaseUrl, auth.secrets.encryptionKey, googleConnection, kind)
+      people.push({
+        ...{ graph, mailbox, googleConnection },
+        channels: { drive: await channel('drive'), calendar: await channel('calendar') },
+      })
     }
     const refused: Record<string, number> = {}
     let acknowledged = 0
@@ -79,11 +98,12 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
 
     const { rows } = await client.query<{ data: Buffer; connection_id: string; days: string }>(
       `select data, connection_id, (select count(distinct recorded_at::date) from auth.events) as days
-         from auth.events where type like '%mail.mailbox.v1.notified'`,
+         from auth.events where type like '%.v1.notified'`,
     )
     const stored = new Map<number, string[]>()
     for (const { data, connection_id } of rows) {
-      const n = numberIn(data.toString()) ?? google.numberIn(data.toString())
+      const text = data.toString()
+      const n = numberIn(text) ?? messageNumberIn(text) ?? google.numberIn(text)
       stored.set(n, [...(stored.get(n) ?? []), connection_id])
     }
     const problems: string[] = []
@@ -103,8 +123,8 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
       'events of no change',
       [...stored.keys()].filter((n) => !day.owners.has(n)),
     )
-    const connectionOf = ({ provider, account }: { provider: Sending['provider']; account: number }) =>
-      provider === 'google' ? people[account]?.googleConnection : people[account]?.graph.connectionId
+    const connectionOf = ({ source, account }: { source: Source; account: number }) =>
+      source === 'graph' ? people[account]?.graph.connectionId : people[account]?.googleConnection
     wrong(
       'events of another connection',
       all.flatMap(([n, owner]) =>
@@ -133,25 +153,33 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
 
 async function sendUntilAcknowledged(
   auth: AuthUnderFault,
-  people: readonly { graph: Seeded; mailbox: string }[],
+  people: readonly Person[],
   google: PushSender,
-  { provider, account, changes }: Sending,
+  { source, account, changes }: Sending,
   refused: Record<string, number>,
 ): Promise<boolean> {
   const person = people[account]
   const [n = 0] = changes
   if (person === undefined) return false
-  const path = provider === 'google' ? GOOGLE_PUSH.path : person.graph.path
-  const body = provider === 'google' ? google.body(person.mailbox, n) : graphBody(person.graph, changes)
+  const request = (): { path: string; headers: Readonly<Record<string, string>>; body?: string } => {
+    switch (source) {
+      case 'graph':
+        return { path: person.graph.path, headers: JSON_TYPE, body: graphBody(person.graph, changes) }
+      case 'gmail':
+        return {
+          path: GOOGLE_PUSH.path,
+          headers: { ...JSON_TYPE, authorization: google.bearer() },
+          body: google.body(person.mailbox, n),
+        }
+      default: {
+        const channel = person.channels[source]
+        return { path: channel.path, headers: channel.headers(n) }
+      }
+    }
+  }
   for (let tries = 0; tries < TRIES; tries += 1) {
-    const answer = await fetch(`${auth.webhooks}${path}`, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(provider === 'google' && { authorization: google.bearer() }),
-      },
-      body,
-    })
+    const { path, ...rest } = request()
+    const answer = await fetch(`${auth.webhooks}${path}`, { method: 'POST', ...rest })
     await answer.arrayBuffer()
     if (isAcknowledgement(answer.status)) return true
     refused[answer.status] = (refused[answer.status] ?? 0) + 1

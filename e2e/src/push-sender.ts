@@ -19,8 +19,8 @@ export const GOOGLE_PUSH = {
 export interface PushSender {
   /** Settings of Auth. */
   readonly environment: Readonly<Record<string, string>>
-  /** @returns the connection's id */
-  seed(mailbox: string, ownerId: string): Promise<string>
+  /** @param scopes last parts of the names of what was granted @returns the connection's id */
+  seed(mailbox: string, ownerId: string, scopes?: readonly string[]): Promise<string>
   /** From now on tokens are made at the time that is so far ahead, in milliseconds. */
   follow(aheadMs: number): void
   bearer(): string
@@ -74,7 +74,8 @@ export async function startPushSender(databaseUrl: string): Promise<PushSender> 
       GOOGLE_PUBSUB_SUBSCRIPTION: GOOGLE_PUSH.subscription,
       GOOGLE_PUBSUB_TOPIC: 'projects/p/topics/gmail',
     },
-    seed: (mailbox, ownerId) => seedMailbox(databaseUrl, mailbox, ownerId),
+    seed: (mailbox, ownerId, scopes = ['gmail.readonly']) =>
+      seedMailbox(databaseUrl, mailbox, ownerId, scopes),
     follow(ms) {
       aheadMs = ms
       bearer = sign(key.kid)
@@ -107,15 +108,21 @@ function newKey(kid: string) {
   return { kid, privateKey, jwk: { ...publicKey.export({ format: 'jwk' }), kid, use: 'sig', alg: 'RS256' } }
 }
 
-async function seedMailbox(databaseUrl: string, mailbox: string, ownerId: string): Promise<string> {
+async function seedMailbox(
+  databaseUrl: string,
+  mailbox: string,
+  ownerId: string,
+  scopes: readonly string[],
+): Promise<string> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   try {
     const connectionId = newId('con')
+    const scope = scopes.map((name) => `https://www.googleapis.com/auth/${name}`).join(' ')
     await client.query(
       `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, scope, status)
-       values ($1, $2, $3, 'google', $4, $5, $5, 'https://www.googleapis.com/auth/gmail.readonly', 'active')`,
-      [connectionId, ownerId, ownerId, `key of ${mailbox}`, mailbox],
+       values ($1, $2, $3, 'google', $4, $5, $5, $6, 'active')`,
+      [connectionId, ownerId, ownerId, `key of ${mailbox}`, mailbox, scope],
     )
     await client.query(
       `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, expires_at)

@@ -12,7 +12,7 @@ test('a day is the same for the same seed, and has repeats, regroupings and over
   const numbers = sendings.flatMap(({ changes }) => changes)
   expect(new Set(numbers).size).toBe(2_000)
   expect(numbers.length).toBeGreaterThan(2_200)
-  expect(new Set(sendings.map(({ provider }) => provider)).size).toBe(2)
+  expect(new Set(sendings.map(({ source }) => source)).size).toBe(4)
 })
 
 test('WI-04 24 simulated hours of both providers, repeated, regrouped and out of order: each change is one event (short form of npm run faults -- day)', async () => {
