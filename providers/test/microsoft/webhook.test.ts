@@ -87,6 +87,19 @@ describe('Graph notifications', () => {
     })
   })
 
+  it('WI-01 genuine items at an address that is not ours, or without any, are refused', async () => {
+    expect(await webhook.judge(graph([ITEM], { ref: 'ref-of-nobody' }), LOOKUP)).toEqual({
+      kind: 'rejected',
+      status: 404,
+      reason: 'bad_ref',
+    })
+    expect(await webhook.judge(graph([ITEM], { ref: undefined }), LOOKUP)).toEqual({
+      kind: 'rejected',
+      status: 401,
+      reason: 'no_signature',
+    })
+  })
+
   it('never puts the clientState into a fact', async () => {
     for (const item of [ITEM, { ...ITEM, changeType: undefined, lifecycleEvent: 'missed' }]) {
       expect(JSON.stringify(await factOf(item))).not.toContain('state-sub_a')
@@ -365,6 +378,11 @@ describe('the validation handshake', () => {
     expect(await handshake('a', { headers: { 'sec-fetch-mode': ['cors'] } })).toMatchObject({
       kind: 'handshake',
     })
+  })
+
+  it('WI-06 echoes nothing at an address that is not ours, or without any', async () => {
+    for (const ref of ['ref-of-nobody', undefined])
+      expect(await handshake('a', { ref })).toEqual({ kind: 'rejected', status: 404, reason: 'bad_ref' })
   })
 
   it('WI-05 echoes only to POST, and only the parameter of that exact name', async () => {
