@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import pg from 'pg'
 import { PER_SECOND } from '../../auth/src/http/address-gate.ts'
 import { freePort } from '../../local/src/free-port.ts'
 import { startAuthUnderFault } from './auth-process.ts'
@@ -27,6 +28,8 @@ export interface Flood {
 const PER_SECOND_GENUINE = 50
 const TIMES_THE_LIMIT = 10
 const FLOOD_ADDRESS = '127.0.0.2'
+/** As many as `auth/src/db/pools.ts` opens for the door. */
+const INGEST_CONNECTIONS = 6
 /** Buffers that come and go, beside what the process holds. */
 const GROWTH_MIB = 64
 
@@ -53,13 +56,15 @@ export async function floodTheDoor(flood: Flood, print: Print): Promise<FaultRes
     const genuine = startSender([auth], seeded, PER_SECOND_GENUINE)
     await sleep(2_000)
     const memory: number[] = []
+    const busy: number[] = []
     let flooding = true
-    const watch = (async () => {
+    const watch = onConnection(flood.databaseUrl, async (client) => {
       while (flooding) {
         memory.push(await residentMib(auth.child.pid))
-        await sleep(500)
+        busy.push(await busyConnections(client))
+        await sleep(250)
       }
-    })()
+    })
     print(`${flood.connections} connections flood for ${flood.seconds} s`)
     const { answers, seconds } = await runFlood({
       port: auth.publicPort,
@@ -99,6 +104,11 @@ export async function floodTheDoor(flood: Flood, print: Print): Promise<FaultRes
       after - before <= GROWTH_MIB,
       `memory of the service: ${before} MiB at most in the first half, ${after} in the second`,
     )
+    const exhausted = busy.filter((connections) => connections >= INGEST_CONNECTIONS).length
+    expect(
+      busy.length > 0 && exhausted <= busy.length * 0.1,
+      `all ${INGEST_CONNECTIONS} connections of the door were busy in ${exhausted} of ${busy.length} looks`,
+    )
     return {
       problems,
       figures: {
@@ -109,11 +119,31 @@ export async function floodTheDoor(flood: Flood, print: Print): Promise<FaultRes
         on_retry: again,
         genuine_p99_ms: p99,
         memory_mib: { first_half: before, second_half: after },
+        looks_with_all_connections_busy: `${exhausted} of ${busy.length}`,
       },
     }
   } finally {
     await auth.stop()
   }
+}
+
+async function onConnection(databaseUrl: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** Of those that store notifications: forgeries must not reach them. */
+async function busyConnections(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ busy: number }>(
+    `select count(*)::int as busy from pg_stat_activity
+      where application_name = 'flovify-ingest' and state <> 'idle' and datname = current_database()`,
+  )
+  return rows[0]?.busy ?? 0
 }
 
 function runFlood(options: FloodOptions): Promise<FloodCount> {
