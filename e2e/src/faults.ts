@@ -59,7 +59,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     run: async (print) => (await import('./restarts.ts')).killsAtSize(print),
   },
   'ingest-kills': {
-    summary: 'kill -9 of the receiving process every one to three seconds, about seven minutes',
+    summary: 'kill -9 of the receiving process every one to three seconds at 200/s, about eleven minutes',
     run: async (print) => (await import('./ingest-kills.ts')).ingestKillsAtSize(print),
   },
   'postgres-kills': {

@@ -27,7 +27,7 @@ export const ingestKillsAtSize = (print: Print): Promise<FaultResult> =>
   withReceiving({}, (world) =>
     killTheDoor(
       world,
-      { seed: Date.now() % 1_000_000, seconds: 300, perSecond: 100, backWithinMs: 5_000 },
+      { seed: Date.now() % 1_000_000, seconds: 600, perSecond: 200, backWithinMs: 5_000 },
       print,
     ),
   )
