@@ -39,7 +39,7 @@ const DESTINATIONS_A_CLAIM = 64
 /** Takes the oldest due deliveries of the destinations that have waited longest, within each one's limits. */
 export function claimDueDeliveries(database: Database, lease: ClaimTerms): Promise<DeliveryRow[]> {
   return database.transaction(async (tx) => {
-    await planForBacklogs(tx)
+    await prepareClaim(tx)
     const destinations = await lockDestinations(tx)
     return destinations.length === 0 ? [] : takeDueDeliveries(tx, destinations, lease)
   })
@@ -47,12 +47,15 @@ export function claimDueDeliveries(database: Database, lease: ClaimTerms): Promi
 
 /**
  * The plans of a claim are made once for each connection, and by indexes alone: made anew they cost more than a claim,
- * and one that was made while nothing waited would read the whole table when a million rows do.
+ * and one that was made while nothing waited would read the whole table when a million rows do. It waits for no disk: a
+ * server that crashes forgets the claims of its last moment, and what they sent is sent again (decision 53).
  */
-async function planForBacklogs(tx: Transaction): Promise<void> {
+async function prepareClaim(tx: Transaction): Promise<void> {
   await tx.rows(
-    sql`select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)`,
-    'plan-for-backlogs',
+    sql`
+    select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+           set_config('synchronous_commit', 'off', true)`,
+    'prepare-claim',
   )
 }
 

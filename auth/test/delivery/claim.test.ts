@@ -247,6 +247,28 @@ describe('the claim', () => {
     )
   }
 
+  test('waits for no disk, and leaves that to itself: whoever uses its connection next waits again', async () => {
+    const here = await addDestination(t.db)
+    await addBacklog(t.db, here, 1)
+    const setting = (db: Pick<Database, 'one'>) =>
+      db.one<{ is: string }>(sql`select current_setting('synchronous_commit') as is`)
+    const seen: (string | undefined)[] = []
+    const watched: Database = {
+      ...other,
+      transaction: (work) =>
+        other.transaction(async (tx) => {
+          const rows = await work(tx)
+          seen.push((await setting(tx))?.is)
+          return rows
+        }),
+    }
+    expect(await claimDueDeliveries(watched, { id: randomUUID(), seconds: 30, limit: 5 })).toHaveLength(1)
+    expect(seen).toEqual(['off'])
+    // more than the pool has connections, so that each is asked
+    const after = await Promise.all(Array.from({ length: 20 }, () => setting(other)))
+    expect(new Set(after.map((row) => row?.is))).toEqual(new Set(['on']))
+  })
+
   test('a row that somebody is settling this moment is skipped, not waited for', async () => {
     const here = await addDestination(t.db)
     await addBacklog(t.db, here, 2)
