@@ -18,7 +18,7 @@ export interface SmallDisk {
   close(): Promise<void>
 }
 
-const SIZE_MIB = 224
+const SIZE_MIB = 512
 /** What is left when it is full: less than a segment of the log. */
 const LEFT_BYTES = 1024 * 1024
 /** Above a segment of PostgreSQL's log (16 MiB), which is written to its end. */
