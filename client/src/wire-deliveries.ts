@@ -98,6 +98,8 @@ export interface DestinationHealth {
   breaker: 'closed' | 'open'
   /** Of an open breaker: when the next single delivery is tried. */
   probe_at: string | null
+  /** Until when the receiver asked to be left alone (`Retry-After`); null when that is over. */
+  held_until: string | null
   failing_since: string | null
   open: number
   due: number

@@ -119,6 +119,14 @@ export function disableDestination(
     returning d.name, old.failing_since`)
 }
 
+/** Only later, never sooner; what differs by less than a second is not written. */
+export async function holdDestination(db: Db, id: string, ms: number): Promise<void> {
+  await db.rows(sql`
+    update auth.destinations set held_until = auth.clock() + make_interval(secs => ${ms / 1000})
+     where id = ${id} and deleted_at is null
+       and (held_until is null or held_until < auth.clock() + make_interval(secs => ${ms / 1000 - 1}))`)
+}
+
 /** Only later, never sooner. */
 export async function putOffProbe(db: Db, id: string, delayMs: number): Promise<void> {
   await db.rows(sql`

@@ -21,7 +21,7 @@ const FAILING_AFTER_MS = 15 * MINUTE_MS
 /** Without a success for this long it is disabled. */
 const DISABLED_AFTER_MS = 5 * DAY_MS
 
-/** Longest that a receiver can put off the next probe by Retry-After. */
+/** Longest that a receiver can put off the next probe, or everything, by Retry-After. */
 const PROBE_MAX_MS = 60 * MINUTE_MS
 const PROBE_MS = 30_000
 
@@ -63,6 +63,15 @@ export function judgeHealth(facts: HealthFacts): HealthVerdict {
 
 function isRateBad({ tried, failed }: HealthFacts): boolean {
   return tried >= BREAKER_MIN_ATTEMPTS && failed >= tried * BREAKER_FAILED_SHARE
+}
+
+/** Too many requests, and not available: with `Retry-After` both speak of the receiver, not of the one event. RFC 9110 §15.6.4, RFC 6585 §4. */
+const ASKS_FOR_A_PAUSE: ReadonlySet<number> = new Set([429, 503])
+
+/** For how long nothing more is sent there, in milliseconds; undefined: nobody asked. @param retryAfterMs what the receiver asked for */
+export function holdMs(status: number | null, retryAfterMs: number | undefined): number | undefined {
+  if (status === null || retryAfterMs === undefined || !ASKS_FOR_A_PAUSE.has(status)) return undefined
+  return Math.min(PROBE_MAX_MS, retryAfterMs)
 }
 
 /** Until the next probe, in milliseconds. @param retryAfterMs what the receiver asked for, if anything */

@@ -150,7 +150,7 @@ export async function pauseDestination(db: Db, id: string, actor: string): Promi
 export async function resumeDestination(db: Db, id: string): Promise<boolean> {
   const rows = await db.rows(sql`
     update auth.destinations
-       set paused = false, paused_at = null, paused_by = null, disabled_at = null, disabled_reason = null,
+       set paused = false, paused_at = null, paused_by = null, disabled_at = null, disabled_reason = null, held_until = null,
            breaker_changed_at = case when disabled_at is null then breaker_changed_at else auth.clock() end
      where id = ${id} and (paused or disabled_at is not null) returning id`)
   return rows.length === 1

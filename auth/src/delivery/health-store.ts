@@ -21,6 +21,8 @@ export interface DestinationHealth {
   readonly breaker: 'closed' | 'open'
   /** Of an open breaker: when the next single delivery is tried. */
   readonly probe_at: string | null
+  /** Until when the receiver asked to be left alone; null when that is over. */
+  readonly held_until: string | null
   readonly failing_since: string | null
   readonly open: number
   readonly due: number
@@ -42,6 +44,7 @@ interface StateRow {
   readonly disabled_reason: string | null
   readonly breaker: DestinationHealth['breaker']
   readonly probe_at: Date | null
+  readonly held_until: Date | null
   readonly failing_since: Date | null
   readonly open: number
   readonly due: number
@@ -69,6 +72,7 @@ export async function readDestinationHealth(db: Db, id: string): Promise<Destina
     destination_id: id,
     ...state,
     probe_at: state.probe_at?.toISOString() ?? null,
+    held_until: state.held_until?.toISOString() ?? null,
     failing_since: state.failing_since?.toISOString() ?? null,
     last_hour: {
       delivered: hour?.delivered ?? 0,
@@ -87,7 +91,8 @@ function readState(db: Db, id: string): Promise<StateRow | undefined> {
     with moment as materialized (select auth.clock() as now)
     select case when d.disabled_at is not null then 'disabled' when d.paused then 'paused'
                 when d.failing_since is not null then 'failing' else 'active' end as state,
-           d.disabled_reason, d.breaker, d.probe_at, d.failing_since, w.*
+           d.disabled_reason, d.breaker, d.probe_at, d.failing_since,
+           case when d.held_until > moment.now then d.held_until end as held_until, w.*
       from auth.destinations d, moment, lateral (
         select count(*) filter (where due_at is not null)::int as open, count(*) filter (where due_at <= now)::int as due,
                count(*) filter (where lease_until > now)::int as in_flight, count(*) filter (where due_at is null)::int as dead,

@@ -1,7 +1,8 @@
 /**
  * What follows from an attempt for its destination: it is failing, has recovered, or is disabled. Each change is one
  * transaction with its audit entry and its event, which goes to everybody who wants it except that destination
- * (`routing/match.ts`). It settles no delivery and holds none back: the claim reads the row.
+ * (`routing/match.ts`). A receiver that asks to be left alone is, by the same row. It settles no delivery and holds none
+ * back: the claim reads the row.
  */
 import type { JsonObject } from '@flovify/providers'
 import { audit } from '../audit/audit.ts'
@@ -9,10 +10,11 @@ import type { Database, Transaction } from '../db/sql.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
-import { judgeHealth, probeDelayMs } from './breaker.ts'
+import { holdMs, judgeHealth, probeDelayMs } from './breaker.ts'
 import {
   type Changed,
   disableDestination,
+  holdDestination,
   markFailing,
   markRecovered,
   openBreaker,
@@ -33,8 +35,8 @@ export type DestinationChange = 'failing' | 'recovered' | 'disabled'
 export interface Health {
   /** A probe has been answered, or the first success after a failure. @param unwell as the attempt found the destination */
   delivered(id: string, unwell: boolean): Promise<void>
-  /** @param retryAfterMs what the receiver asked for, if anything */
-  failed(id: string, retryAfterMs: number | undefined): Promise<void>
+  /** @param status null: no answer came @param retryAfterMs what the receiver asked for, if anything */
+  failed(id: string, status: number | null, retryAfterMs: number | undefined): Promise<void>
   /** 410: gone for good. Source: Standard Webhooks, "Disabling endpoints"; RFC 9110 §15.5.11. */
   gone(id: string): Promise<void>
 }
@@ -45,7 +47,12 @@ export function openHealth(needs: HealthNeeds): Health {
     async delivered(id, unwell) {
       if (unwell) await change(needs, id, 'recovered', (tx) => markRecovered(tx, id), {})
     },
-    failed: (id, retryAfterMs) => judgeOnce(judgements, id, () => judge(needs, id, retryAfterMs)),
+    async failed(id, status, retryAfterMs) {
+      // by each of them: of many that fail at once only some are judged, and the longest pause counts
+      const ms = holdMs(status, retryAfterMs)
+      if (ms !== undefined) await holdDestination(needs.db, id, ms)
+      await judgeOnce(judgements, id, () => judge(needs, id, retryAfterMs))
+    },
     gone: (id) => disable(needs, id, 'gone', {}),
   }
 }

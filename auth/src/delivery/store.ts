@@ -74,7 +74,8 @@ async function lockDestinations(tx: Transaction): Promise<string[]> {
     select d.id
       from auth.destinations d, moment
      where (d.deleted_at is not null
-            or (not d.paused and d.disabled_at is null and (d.breaker = 'closed' or d.probe_at <= moment.now)))
+            or (not d.paused and d.disabled_at is null and (d.breaker = 'closed' or d.probe_at <= moment.now)
+                and (d.held_until is null or d.held_until <= moment.now)))
        and (select true from auth.deliveries w
              where w.destination_id = d.id and w.due_at <= moment.now
                and (w.lease_until is null or w.lease_until <= moment.now)

@@ -120,5 +120,5 @@ async function settle(
     if (!(await settleAgain(() => bury(needs, row, sending, attempt, kind), signal))) return
   }
   if (attempt.status === 410) await health.gone(row.destination_id)
-  else await health.failed(row.destination_id, asked)
+  else await health.failed(row.destination_id, attempt.status, asked)
 }

@@ -41,6 +41,7 @@ function healthRoute(destinationHealth: DeadLetterDoors['destinationHealth']): R
         disabled_reason: Text,
         breaker: Type.String(),
         probe_at: Text,
+        held_until: Text,
         failing_since: Text,
         open: Type.Integer(),
         due: Type.Integer(),

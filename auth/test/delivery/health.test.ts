@@ -2,8 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openPool, type Pool } from '../../src/db/pool.ts'
 import { sql } from '../../src/db/sql.ts'
+import { listDeliveries } from '../../src/delivery/delivery-list-store.ts'
+import { pauseDestination, resumeDestination } from '../../src/delivery/destination-store.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { openHealth } from '../../src/delivery/health.ts'
+import { readDestinationHealth } from '../../src/delivery/health-store.ts'
 import { deliveryWork } from '../../src/delivery/work.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { newId } from '../../src/platform/ids.ts'
@@ -159,6 +162,62 @@ describe('the breaker', () => {
     expect(await runDue()).toBe(1)
   })
 
+  test.each([429, 503])(
+    'F10 DO-07 a %d with Retry-After holds all of the destination, for every process',
+    async (status) => {
+      const here = await addDestination(t.db, { url: receiver.url, concurrency: 2 })
+      const elsewhere = await addDestination(t.db, { url: receiver.url })
+      await addBacklog(t.db, here, 10)
+      answerWith(status, { 'retry-after': '600' })
+      expect(await runDue()).toBe(2)
+      const asked = receiver.requests.length
+      expect(await runDue()).toBe(0)
+      expect(await runDue(100, other)).toBe(0)
+      await moveClock(t.db, clock, 590_000)
+      expect(await runDue()).toBe(0)
+      expect(receiver.requests).toHaveLength(asked)
+      const health = await readDestinationHealth(t.db, here)
+      expect(health).toMatchObject({ state: 'active', breaker: 'closed', due: 8 })
+      expect(Date.parse(health?.held_until ?? '') - Date.now()).toBeGreaterThan(590_000)
+      expect((await readDestinationHealth(t.db, elsewhere))?.held_until).toBeNull()
+      // the eight that waited have lost no attempt
+      const { items } = await listDeliveries(t.db, { limit: 50, state: 'throttled', destinationId: here })
+      expect(items.map(({ attempts }) => attempts)).toEqual(Array.from({ length: 8 }, () => 0))
+      await addBacklog(t.db, elsewhere, 1)
+      answerWith(204)
+      expect(await runDue()).toBe(1)
+      await moveClock(t.db, clock, 601_000)
+      expect((await readDestinationHealth(t.db, here))?.held_until).toBeNull()
+      expect(await runDue()).toBe(2)
+    },
+  )
+
+  test('F10 a receiver holds itself for an hour at most, never shorter than it said before; resuming ends it', async () => {
+    const here = await addDestination(t.db, { url: receiver.url, concurrency: 1 })
+    await addBacklog(t.db, here, 3)
+    answerWith(503, { 'retry-after': '86400' })
+    expect(await runDue()).toBe(1)
+    const heldFor = async () =>
+      (Date.parse((await readDestinationHealth(t.db, here))?.held_until ?? '') - Date.now()) / 1_000
+    expect(await heldFor()).toBeLessThanOrEqual(3_601)
+    expect(await heldFor()).toBeGreaterThan(3_590)
+    await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000)
+    expect(await heldFor()).toBeGreaterThan(3_590)
+    await pauseDestination(t.db, here, 'test')
+    await resumeDestination(t.db, here)
+    answerWith(204)
+    expect(await runDue()).toBe(1)
+  })
+
+  test('another failure holds only its own delivery, whatever it says', async () => {
+    const here = await addDestination(t.db, { url: receiver.url, concurrency: 1 })
+    await addBacklog(t.db, here, 3)
+    answerWith(500, { 'retry-after': '600' })
+    expect(await runDue()).toBe(1)
+    expect(await runDue()).toBe(1)
+    expect((await readDestinationHealth(t.db, here))?.held_until).toBeNull()
+  })
+
   test('F9 a receiver that fails every second time gets everything, its breaker closed', async () => {
     const here = await addDestination(t.db, { url: receiver.url, concurrency: 50 })
     let n = 0
@@ -183,7 +242,7 @@ describe('the breaker', () => {
     await runDue()
     await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
-        openHealth({ db: i % 2 === 0 ? t.db : other, ledger, metrics, log }).failed(here, undefined),
+        openHealth({ db: i % 2 === 0 ? t.db : other, ledger, metrics, log }).failed(here, 503, undefined),
       ),
     )
     expect(await types()).toEqual(['destination.v1.failing'])

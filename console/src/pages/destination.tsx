@@ -97,6 +97,14 @@ function Standing({ destination }: { destination: DestinationView }): ReactNode 
         </span>
         <FlowButton destination={destination} />
       </div>
+      {health.data?.held_until != null && (
+        <Notice tone="calm">
+          <p>
+            The receiver asked to be left alone (<code>Retry-After</code>). Deliveries wait until{' '}
+            <Moment at={health.data.held_until} far />.
+          </p>
+        </Notice>
+      )}
       {text !== undefined && (
         <Notice tone={tone === 'bad' ? 'bad' : 'calm'}>
           <p>{text}</p>
