@@ -151,6 +151,31 @@ describe('the ledger', () => {
     expect(await count('events')).toBe(40)
   })
 
+  test('keys are locked in one order, whatever the order of a group: two that meet at a third do not deadlock', async () => {
+    const [low, middle, high] = ['one', 'two', 'three'].sort((a, b) => Buffer.compare(sha256(a), sha256(b)))
+    if (low === undefined || middle === undefined || high === undefined) throw new Error('three names')
+    const stored: Promise<unknown>[] = []
+    const isLetGo = new Error('let go')
+    const holding = t.db.transaction(async (tx) => {
+      await tx.rows(
+        sql`insert into auth.event_keys (scope, identity, event_id, recorded_at) values ('con_a', ${sha256(middle)}, 'evt_x', now())`,
+      )
+      for (const order of [
+        [low, middle, high],
+        [high, middle, low],
+      ])
+        stored.push(ledger.store(t.db, [notification('all', ...order.map((name) => event(name)))]))
+      const waiting = () =>
+        t.db.rows(sql`
+          select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+      await expect.poll(async () => (await waiting()).length, { timeout: 10_000, interval: 10 }).toBe(2)
+      throw isLetGo
+    })
+    await expect(holding).rejects.toBe(isLetGo)
+    await Promise.all(stored)
+    expect(await count('events')).toBe(3)
+  })
+
   test('a change of rules after matching inserts nothing, is reloaded and matched again', async () => {
     await t.db.rows(sql`update auth.rule_revision set revision = revision + 1`)
     await ledger.store(t.db, [notification('x', event('r'))])
