@@ -190,7 +190,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         local: config.mode === 'local',
         unready: readiness.reasons,
         notices: () => noticesOfSecrets(expiries, clock.now()),
-        refreshGauges: gaugesFrom({ db: pools.reads, metrics, clock, expiries }),
+        refreshGauges: gaugesFrom({ db: pools.reads, metrics, clock, monotonicMs, expiries }),
       },
       config.role,
     ),

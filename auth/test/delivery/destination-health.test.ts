@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { sql } from '../../src/db/sql.ts'
+import { backlogGauges } from '../../src/compose-backlog.ts'
+import { type Db, sql } from '../../src/db/sql.ts'
 import { readDestinationHealth } from '../../src/delivery/health-store.ts'
 import { newId } from '../../src/platform/ids.ts'
-import { openMetrics } from '../../src/platform/metrics.ts'
-import { readBacklog } from '../../src/work/backlog-store.ts'
+import { type Metrics, openMetrics } from '../../src/platform/metrics.ts'
+import { oldestDue } from '../../src/work/backlog-store.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 import { addDelivery, addDestination, addEvent } from './world.ts'
 
@@ -91,21 +92,73 @@ describe('how a destination is doing', () => {
 })
 
 describe('the gauges', () => {
-  test('tell what waits at each destination, held ones included; one that is gone disappears', async () => {
-    const backlog = await readBacklog(t.db)
-    expect(backlog).toMatchObject({ due: 3, dead: 1 })
-    expect(backlog.oldestDueSeconds).toBeGreaterThanOrEqual(600)
-    const metrics = openMetrics()
-    metrics.destinations(backlog.destinations)
+  const value = async (metrics: Metrics, name: string, destination?: string) => {
+    const labels = destination === undefined ? '' : `\\{destination="${destination}"\\}`
     const { body } = await metrics.page()
-    const value = (name: string, destination: string) =>
-      new RegExp(`flovify_destination_${name}\\{destination="${destination}"\\} (\\S+)`).exec(body)?.[1]
-    expect(value('due', here)).toBe('2')
-    expect(value('in_flight', here)).toBe('1')
-    expect(value('dead', here)).toBe('1')
-    expect(Number(value('oldest_due_seconds', other))).toBeGreaterThanOrEqual(600)
-    expect(value('breaker_open', other)).toBe('1')
-    metrics.destinations(backlog.destinations.filter(({ destination }) => destination === here))
+    return new RegExp(`^flovify_${name}${labels} (\\S+)$`, 'm').exec(body)?.[1]
+  }
+
+  test('tell what waits at each destination, held ones included; one that is gone disappears', async () => {
+    const metrics = openMetrics()
+    const refresh = backlogGauges({ db: t.db, metrics, monotonicMs: () => 0 })
+    await refresh()
+    expect(await value(metrics, 'deliveries_due')).toBe('3')
+    expect(await value(metrics, 'deliveries_dead')).toBe('1')
+    expect(Number(await value(metrics, 'oldest_due_seconds'))).toBeGreaterThanOrEqual(600)
+    const of = (name: string, destination: string) => value(metrics, `destination_${name}`, destination)
+    expect(await of('due', here)).toBe('2')
+    expect(await of('in_flight', here)).toBe('1')
+    expect(await of('dead', here)).toBe('1')
+    expect(Number(await of('oldest_due_seconds', other))).toBeGreaterThanOrEqual(600)
+    expect(await of('breaker_open', other)).toBe('1')
+    await t.db.rows(sql`delete from auth.deliveries where destination_id = ${other}`)
+    await t.db.rows(sql`update auth.destinations set deleted_at = auth.clock() where id = ${other}`)
+    await refresh()
     expect((await metrics.page()).body).not.toContain(other)
+  })
+
+  test('the age does not depend on the count: counting waits for nineteen times what it took, and may fail', async () => {
+    let now = 0
+    let counted = 0
+    let fails = false
+    const db: Db = {
+      ...t.db,
+      rows: async (query, name) => {
+        if (!query.text.includes('group by')) return t.db.rows(query, name)
+        counted += 1
+        if (fails) throw new Error('took too long')
+        now += 1_000
+        return t.db.rows(query, name)
+      },
+    }
+    const metrics = openMetrics()
+    const refresh = backlogGauges({ db, metrics, monotonicMs: () => now })
+    await Promise.all([refresh(), refresh()])
+    expect(counted).toBe(1)
+    const before = await value(metrics, 'deliveries_due')
+    await t.db.rows(
+      sql`update auth.deliveries set due_at = auth.clock() - interval '5000 seconds' where due_at is not null`,
+    )
+    now += 18_999
+    await refresh()
+    expect(counted).toBe(1)
+    expect(Number(await value(metrics, 'oldest_due_seconds'))).toBeGreaterThanOrEqual(5_000)
+    fails = true
+    now += 1
+    await refresh()
+    expect(counted).toBe(2)
+    expect(await value(metrics, 'deliveries_due')).toBe(before)
+    expect(Number(await value(metrics, 'oldest_due_seconds'))).toBeGreaterThanOrEqual(5_000)
+  })
+
+  test('RE-13 the age is one look into an index for each destination, however many wait', async () => {
+    await t.db.rows(sql`
+      insert into auth.deliveries (id, event_id, event_recorded_at, destination_id, rule_id, due_at, created_at)
+      select 'dlv_many' || n, event_id, event_recorded_at, destination_id, rule_id, auth.clock(), created_at
+        from (select * from auth.deliveries where due_at is not null limit 1) one, generate_series(1, 5000) n`)
+    await t.db.rows(sql`analyze auth.deliveries`)
+    const plan = JSON.stringify(await t.db.rows(sql`explain (format json) ${oldestDue}`))
+    expect(plan).not.toMatch(/"Seq Scan"[^{}]*"Relation Name":"deliveries"/)
+    expect(plan).toContain('deliveries_due')
   })
 })
