@@ -22,6 +22,7 @@ import { deleteOldSignals } from './connections/signal-store.ts'
 import { type SignalNeeds, signalWork } from './connections/signals.ts'
 import { sweepFlows, sweepSessions } from './connections/sweep.ts'
 import type { Database } from './db/sql.ts'
+import { cancelLeftovers } from './delivery/cancel.ts'
 import { deleteOldDeadRetries } from './delivery/dead-store.ts'
 import { type DeadWorkNeeds, deadRetries } from './delivery/dead-work.ts'
 import { dropEndedSecrets } from './delivery/destination-store.ts'
@@ -76,6 +77,12 @@ export function choreTable(
         await deleteOldSignals(db)
         await deleteOldConsents(db)
         await deleteOldRejections(db)
+      },
+    },
+    'cancel-deliveries': {
+      everySeconds: 10,
+      run: async () => {
+        await cancelLeftovers(db)
       },
     },
     'sweep-dead-retries': {

@@ -6,6 +6,8 @@
 import { audit } from '../audit/audit.ts'
 import type { Database, Db } from '../db/sql.ts'
 import type { Vault } from '../vault/vault.ts'
+import { CANCELLED_AT_ONCE } from './cancel.ts'
+import { cancelDeliveriesOf, countDeliveriesOf } from './cancel-store.ts'
 import { type ChangeOutcome, changeDestination, type Saving } from './destination-change.ts'
 import { type Creation, createDestination } from './destination-create.ts'
 import { ensureLocal, type LocalDestination } from './destination-local.ts'
@@ -22,7 +24,7 @@ import {
 } from './destination-store.ts'
 import type { DestinationValues } from './destination-values.ts'
 import type { Egress } from './egress.ts'
-import { cancelDeliveriesOf, ensureToday } from './settle-store.ts'
+import { ensureToday } from './settle-store.ts'
 
 export { destinationContext } from './destination-attempt.ts'
 export type { ChangeOutcome } from './destination-change.ts'
@@ -92,7 +94,8 @@ export function openDestinations(needs: DestinationsNeeds): Destinations {
         if (!(await lockDestinationForDeletion(tx, id))) return false
         await markDestinationDeleted(tx, id)
         await needs.rules.disableFor(tx, id)
-        const cancelled = await cancelDeliveriesOf(tx, id)
+        const cancelled = await countDeliveriesOf(tx, id)
+        await cancelDeliveriesOf(tx, id, CANCELLED_AT_ONCE)
         await audit(tx, { actor, action: 'destination.deleted', subject: id, detail: { cancelled } })
         return true
       })

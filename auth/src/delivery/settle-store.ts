@@ -99,24 +99,6 @@ export function settleUnsent(
   )
 }
 
-/**
- * Open and dead deliveries of a destination that is being deleted; attempts already made stay. The caller has made sure
- * of today's partition (`ensureToday`), for a failed statement would end his transaction.
- */
-export async function cancelDeliveriesOf(db: Db, destinationId: string): Promise<number> {
-  const rows = await db.rows(sql`
-    with held as materialized (
-      select id from auth.deliveries where destination_id = ${destinationId} order by id for update
-    ), gone as (
-      delete from auth.deliveries where id in (select id from held) returning *
-    )
-    insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at, finished_at)
-    select id, event_id, event_recorded_at, destination_id, rule_id, 'cancelled', 'destination_deleted', attempts, created_at, auth.clock()
-      from gone
-    returning id`)
-  return rows.length
-}
-
 /** The partitions of the database's today. Both functions look first and do nothing when the day is there. */
 export async function ensureToday(db: Db): Promise<void> {
   await db.rows(sql`

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
+import { CANCELLED_AT_ONCE, cancelLeftovers } from '../../src/delivery/cancel.ts'
 import { type Destinations, destinationContext, openDestinations } from '../../src/delivery/destinations.ts'
 import { openEgress } from '../../src/delivery/egress.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
@@ -10,7 +11,7 @@ import { openRuleBook } from '../../src/routing/rule-book.ts'
 import { openRules, type Rules } from '../../src/routing/rules.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 import { SPECIAL_ADDRESSES } from './special-addresses.ts'
-import { addDelivery, addEvent, deliveredOne, vault } from './world.ts'
+import { addBacklog, addDelivery, addEvent, deliveredOne, vault } from './world.ts'
 
 let t: TestDatabase
 let destinations: Destinations
@@ -126,6 +127,33 @@ describe('a destination', () => {
     expect((await destinations.list()).map((row) => row.id)).toEqual([other.id])
     expect(await destinations.remove('user:1', made.id)).toBe(false)
     expect(await destinations.remove('user:1', newId('dst'))).toBe(false)
+  })
+
+  test('when deleted with a large backlog is gone at once; the rest is cancelled chunk by chunk, each at a time of its own', async () => {
+    const [made, other] = [await create(), await create()]
+    await addBacklog(t.db, made.id, CANCELLED_AT_ONCE + 2_000)
+    await addBacklog(t.db, other.id, 3)
+    await t.db.rows(sql`
+      update auth.deliveries set state = 'dead', due_at = null, dead_at = auth.clock()
+       where id in (select id from auth.deliveries where destination_id = ${made.id} limit 1500)`)
+    const counted = () =>
+      t.db.one<{ left: number; kept: number; cancelled: number; times: number }>(sql`
+        select (select count(*)::int from auth.deliveries where destination_id = ${made.id}) as left,
+               (select count(*)::int from auth.deliveries where destination_id = ${other.id}) as kept,
+               (select count(*)::int from auth.delivery_outcomes where state = 'cancelled') as cancelled,
+               (select count(distinct finished_at)::int from auth.delivery_outcomes) as times`)
+    expect(await destinations.remove('user:1', made.id)).toBe(true)
+    const once = { kept: 3, cancelled: CANCELLED_AT_ONCE, times: CANCELLED_AT_ONCE }
+    expect(await counted()).toEqual({ left: 2_000, ...once })
+    expect(
+      await t.db.one(
+        sql`select detail from auth.audit where action = 'destination.deleted' and subject = ${made.id}`,
+      ),
+    ).toEqual({ detail: { cancelled: CANCELLED_AT_ONCE + 2_000 } })
+    expect(await cancelLeftovers(t.db)).toBe(2_000)
+    const all = CANCELLED_AT_ONCE + 2_000
+    expect(await counted()).toEqual({ left: 0, kept: 3, cancelled: all, times: all })
+    expect(await cancelLeftovers(t.db)).toBe(0)
   })
 
   test('when deleted waits for ingest that is storing deliveries for it, and cancels those too', async () => {
