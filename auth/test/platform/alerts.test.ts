@@ -26,6 +26,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
     { destination: 'd', due: 0, inFlight: 0, dead: 0, oldestDueSeconds: 0, breakerOpen: false },
   ])
   metrics.workErrors('deliveries')
+  metrics.deliveries('d', 'expired')
   const { body } = await metrics.page()
   const labels = new Map<string, Set<string>>()
   for (const [, name = '', inside = ''] of body.matchAll(/^(flovify_\w+)(?:\{(.*)\})? /gm)) {
@@ -75,6 +76,7 @@ describe('alerts', () => {
       'flovify_destination_breaker_open',
       'flovify_destination_dead',
       '{change="disabled"}',
+      '{outcome="expired"}',
       'flovify_work_errors_total',
     ])
       expect(rules).toContain(told)
