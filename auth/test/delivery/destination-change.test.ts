@@ -112,6 +112,21 @@ describe('a destination’s settings', () => {
     expect(await tryOut(id)).toMatchObject({ delivered: false, error: 'egress_refused', status: null })
   })
 
+  test('what does not change the address does not judge it again: its name may be away this moment', async () => {
+    const { id } = await create()
+    const strict = openEgress({ allow: [] })
+    const later = openDestinations({
+      db: t.db,
+      vault,
+      egress: strict,
+      rules: { disableFor: async () => {}, ensureEverything: async () => {}, reload: async () => {} },
+    })
+    expect((await later.change('user:1', id, { timeoutMs: 5_000 })).kind).toBe('changed')
+    expect((await later.change('user:1', id, { url: at('/webhook/other') })).kind).toBe('egress_refused')
+    expect((await later.find(id))?.url).toBe(at('/webhook/orders'))
+    await strict.close()
+  })
+
   test('changes are written alone, told, and audited with before and after, of addresses the host only', async () => {
     const { id } = await create()
     const ca = makeCertificate({ name: 'Authority', authority: true }).cert
