@@ -2,13 +2,13 @@
  * F8 to F12, F26: receivers that misbehave, all at once, beside one that is well. Each event goes to all of them. What
  * must hold: in the end every receiver has taken every acknowledged event, under one webhook-id, signed; the one that is
  * down is hardly asked; who says when to come again is not asked before; who is gone is not asked at all; who is slow is
- * cut off.
+ * cut off; n8n, which is started anew, refuses connections first and knows no workflow after that.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Webhook } from 'standardwebhooks'
 
-export const KINDS = ['well', 'down', 'flaky', 'throttled', 'slow', 'gone'] as const
+export const KINDS = ['well', 'down', 'flaky', 'throttled', 'slow', 'gone', 'n8n'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Asked {
@@ -33,20 +33,31 @@ export interface BadReceivers {
 }
 
 export const RETRY_AFTER_SECONDS = 3
+/** So long n8n is down, less than its breaker needs to open; then it listens, and its workflows are not active yet. */
+const RESTART_MS = 1_200
+const JSON_TYPE = { 'content-type': 'application/json' }
+/** What n8n says of a path that no active workflow has. */
+const NOT_REGISTERED = JSON.stringify({
+  code: 404,
+  message: 'The requested webhook "POST hook" is not registered.',
+  hint: 'The workflow must be active for a production URL to run successfully.',
+})
 
 export async function openBadReceivers(): Promise<BadReceivers> {
   const asked: Asked[] = []
   const verifiers = new Map<Kind, Webhook>()
   const open = new Set<ServerResponse>()
   let bad = false
+  let badSince = 0
   let flips = 0
 
   /** @returns the status that was said, if one was */
   function answer(kind: Kind, request: IncomingMessage, response: ServerResponse): number | undefined {
-    const say = (status: number, headers: Record<string, string> = {}) => {
-      response.writeHead(status, headers).end()
+    const say = (status: number, headers: Record<string, string> = {}, body?: string) => {
+      response.writeHead(status, headers).end(body)
       return status
     }
+    if (!bad && kind === 'n8n') return say(200, JSON_TYPE, '{"message":"Workflow was started"}')
     if (!bad || kind === 'well') return say(204)
     switch (kind) {
       case 'down':
@@ -68,6 +79,10 @@ export async function openBadReceivers(): Promise<BadReceivers> {
         return undefined
       case 'gone':
         return say(410)
+      case 'n8n':
+        if (Date.now() - badSince >= RESTART_MS) return say(404, JSON_TYPE, NOT_REGISTERED)
+        request.socket.destroy()
+        return undefined
     }
   }
 
@@ -96,6 +111,7 @@ export async function openBadReceivers(): Promise<BadReceivers> {
     knows: (kind, secret) => verifiers.set(kind, new Webhook(secret)),
     misbehave: () => {
       bad = true
+      badSince = Date.now()
     },
     recover: () => {
       bad = false

@@ -101,6 +101,10 @@ export async function misbehavingReceivers(fault: Misbehaving, print: Print): Pr
     expect(gone.state === 'disabled' && gone.disabled_reason === 'gone', 'gone: it is disabled, and says why')
     const afterGone = of(askedWhileBad, 'gone').length
     expect(afterGone <= 10, `gone: nothing was sent once it had said so (${afterGone} were under way)`)
+    expect(
+      [undefined, 404].every((status) => of(askedWhileBad, 'n8n').some((one) => one.status === status)),
+      'n8n: it was asked while it was down, and while it knew no workflow',
+    )
     const latency = (span: { from: number; to: number }) =>
       percentile(
         of(receivers.asked, 'well')
@@ -127,7 +131,11 @@ export async function misbehavingReceivers(fault: Misbehaving, print: Print): Pr
 async function addDestinations(auth: AuthUnderFault, receivers: BadReceivers): Promise<Map<Kind, string>> {
   const ids = new Map<Kind, string>()
   for (const [n, kind] of KINDS.entries()) {
-    const id = await auth.addDestination(n, { timeout_ms: TIMEOUT_MS, retry_schedule: PLAN })
+    const id = await auth.addDestination(n, {
+      kind: kind === 'n8n' ? 'n8n' : 'http',
+      timeout_ms: TIMEOUT_MS,
+      retry_schedule: PLAN,
+    })
     const rotated = await auth.call('POST', `/internal/destinations/${id}/rotate-secret`, {
       overlap_seconds: 0,
     })
@@ -143,7 +151,7 @@ const of = (asked: readonly Asked[], kind: Kind): Asked[] => asked.filter((one) 
 const takenBy = (receivers: BadReceivers, kind: Kind): Set<string> =>
   new Set(
     of(receivers.asked, kind)
-      .filter(({ status }) => status === 204)
+      .filter(({ status }) => status === 204 || status === 200)
       .map(({ webhookId }) => webhookId),
   )
 

@@ -9,6 +9,8 @@ const TICK_MS = 10
 
 export interface ProcessCost {
   readonly cpuMs: number
+  /** Of its children that have ended. */
+  readonly endedMs: number
   readonly residentMb: number
 }
 
@@ -22,6 +24,7 @@ export async function costOf(pid: number): Promise<ProcessCost | undefined> {
   const resident = Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0)
   return {
     cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS,
+    endedMs: (Number(fields[13]) + Number(fields[14])) * TICK_MS,
     residentMb: Math.round(resident / 1024),
   }
 }
@@ -30,7 +33,9 @@ export async function costOf(pid: number): Promise<ProcessCost | undefined> {
 export async function costOfFamily(pid: number): Promise<ProcessCost | undefined> {
   const parent = await costOf(pid)
   if (parent === undefined) return undefined
-  let { cpuMs, residentMb } = parent
+  let { residentMb } = parent
+  // a connection that ends takes its process along, and what it cost must not be missing then
+  let cpuMs = parent.cpuMs + parent.endedMs
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue
     if ((await parentOf(Number(entry))) !== pid) continue
@@ -38,7 +43,7 @@ export async function costOfFamily(pid: number): Promise<ProcessCost | undefined
     cpuMs += cost?.cpuMs ?? 0
     residentMb = Math.max(residentMb, cost?.residentMb ?? 0)
   }
-  return { cpuMs, residentMb }
+  return { cpuMs, endedMs: parent.endedMs, residentMb }
 }
 
 /** @returns undefined where it is not known */

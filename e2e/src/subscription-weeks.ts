@@ -58,6 +58,8 @@ export async function subscriptionWeeks(weeks: SubscriptionWeeks, print: Print):
   const random = seeded(weeks.seed)
   const world = await openRefreshWorld(weeks.databaseUrl, weeks.directory, 1, {
     environment: {
+      // thirty days of steps and the delays after them: what is counted at the end must still be there
+      RETENTION_DAYS: '60',
       MICROSOFT_WATCH: 'mail',
       GOOGLE_WATCH: 'drive',
       SUBSCRIPTION_CHECK_MINUTES: String(CHECK_MINUTES),
