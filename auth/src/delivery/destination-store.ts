@@ -98,7 +98,11 @@ function assignments(c: DestinationColumns): Sql[] {
   const set: Sql[] = []
   if (c.kind !== undefined) set.push(sql`kind = ${c.kind}`)
   if (c.name !== undefined) set.push(sql`name = ${c.name}`)
-  if (c.url !== undefined) set.push(sql`url = ${c.url}`)
+  if (c.url !== undefined) {
+    set.push(sql`url = ${c.url}`)
+    // who asked to be left alone was the receiver at the earlier address
+    set.push(sql`held_until = case when url = ${c.url} then held_until end`)
+  }
   if (c.test_url !== undefined) set.push(sql`test_url = ${c.test_url}`)
   if (c.header_names !== undefined) set.push(sql`header_names = ${c.header_names}::text[]`)
   if (c.headers !== undefined) set.push(sql`headers = ${c.headers}`)

@@ -3,7 +3,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { openPool, type Pool } from '../../src/db/pool.ts'
 import { sql } from '../../src/db/sql.ts'
 import { listDeliveries } from '../../src/delivery/delivery-list-store.ts'
-import { pauseDestination, resumeDestination } from '../../src/delivery/destination-store.ts'
+import {
+  pauseDestination,
+  resumeDestination,
+  setDestinationColumns,
+} from '../../src/delivery/destination-store.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { openHealth } from '../../src/delivery/health.ts'
 import { readDestinationHealth } from '../../src/delivery/health-store.ts'
@@ -192,7 +196,7 @@ describe('the breaker', () => {
     },
   )
 
-  test('F10 a receiver holds itself for an hour at most, never shorter than it said before; resuming ends it', async () => {
+  test('F10 a receiver holds itself for an hour at most, never shorter than it said before; another address or resuming ends it', async () => {
     const here = await addDestination(t.db, { url: receiver.url, concurrency: 1 })
     await addBacklog(t.db, here, 3)
     answerWith(503, { 'retry-after': '86400' })
@@ -203,6 +207,12 @@ describe('the breaker', () => {
     expect(await heldFor()).toBeGreaterThan(3_590)
     await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000)
     expect(await heldFor()).toBeGreaterThan(3_590)
+    await setDestinationColumns(t.db, here, { url: receiver.url })
+    expect(await heldFor()).toBeGreaterThan(3_590)
+    await setDestinationColumns(t.db, here, { url: `${receiver.url}/moved` })
+    expect((await readDestinationHealth(t.db, here))?.held_until).toBeNull()
+    await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000_000)
+    expect(await runDue()).toBe(0)
     await pauseDestination(t.db, here, 'test')
     await resumeDestination(t.db, here)
     answerWith(204)
