@@ -30,7 +30,10 @@ export async function move(world: RefreshWorld, seconds: number): Promise<void> 
 
 const PATIENCE_MS = 180_000
 
-/** Until no row of subscriptions is due or held. What waits for a later moment waits. */
+/**
+ * Until no row of subscriptions is due or held. What waits for a later moment waits, except what a worker gave back for a
+ * second, because another one was on its last try (claims are kept then): killed once more it would count as poison.
+ */
 export async function settled(
   world: RefreshWorld,
   subscriptions: number,
@@ -39,7 +42,8 @@ export async function settled(
   // the time once, not for each of ten thousand rows, and no more rows than the first: what watches must not be the load
   const now = '(select auth.clock())'
   const busy = (table: string) =>
-    `exists (select from auth.${table} where due_at <= ${now} or lease_until > ${now})`
+    `exists (select from auth.${table} where due_at <= ${now} or lease_until > ${now}
+              or (claims > 0 and due_at <= ${now} + interval '2 seconds'))`
   for (const end = Date.now() + patienceMs; Date.now() < end; await sleep(100)) {
     const { rows } = await world.db.query<{ busy: boolean; rows: number }>(
       `select ${busy('subscription_renewals')} or ${busy('subscription_checks')} or ${busy('subscription_stops')} as busy,
