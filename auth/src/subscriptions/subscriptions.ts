@@ -20,6 +20,7 @@ import {
   stopVanished,
   wantAgain,
   wantDiscoveredAgain,
+  wantFailedDiscoveredAgain,
 } from './store.ts'
 import { findOfConnections } from './view-store.ts'
 
@@ -91,6 +92,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       if (recreate) await insertStopsOfRenewedGrant(tx, connection.id, kinds)
       for (const one of wanted) await want(tx, side, connection, one, { fresh, recreate })
       if (recreate) await wantDiscoveredAgain(tx, connection.id, kinds)
+      else await wantFailedDiscoveredAgain(tx, connection.id, kinds)
     },
     async watchDiscovered(tx, { connectionId, provider, kind }, wanted) {
       const side = needs.provider(provider)?.subscriptions ?? {}

@@ -226,7 +226,11 @@ describe('a notification of a channel', () => {
       status: 404,
       reason: 'unknown_channel',
       forged: 0,
-      orphan: { subscriptionId: 'sub_1', providerSubscriptionId: 'channel-1/resource_1' },
+      orphan: {
+        subscriptionId: 'sub_1',
+        providerSubscriptionId: 'channel-1/resource_1',
+        idsEnd: '/resource_1',
+      },
     })
   })
 
