@@ -8,6 +8,7 @@ import { newId } from '../platform/ids.ts'
 import type { Nudge } from '../work/work.ts'
 import { wantsContent } from './certificates.ts'
 import { findOff } from './choice-store.ts'
+import { wantDiscoveredAgain, wantFailedDiscoveredAgain } from './discovered-store.ts'
 import { RENEWALS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
 import { renewSoon } from './renewal-store.ts'
@@ -19,8 +20,6 @@ import {
   stopUnwanted,
   stopVanished,
   wantAgain,
-  wantDiscoveredAgain,
-  wantFailedDiscoveredAgain,
 } from './store.ts'
 import { findOfConnections } from './view-store.ts'
 
