@@ -135,6 +135,9 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
   }
 }
 
+/** Two renewals within ten minutes leave an undefined state at one provider (protocols/microsoft.md §2.5). */
+const NOT_WITHIN_SECONDS = 600
+
 /** Nothing happened at the provider: what is being made already goes on as it does. */
 const RECONCILED = { fresh: false, recreate: false }
 
@@ -151,6 +154,9 @@ async function want(
   // a live one that is to have content by now, or not any more: its next renewal makes it anew
   else if (known !== undefined && wantsContent(side, known) !== (known.certificate_id !== null))
     await renewSoon(tx, known.id, 0)
+  // what it waited for may have been this grant
+  else if (known !== undefined && how.fresh && known.renewal_failure_code !== null)
+    await renewSoon(tx, known.id, NOT_WITHIN_SECONDS)
   if (known !== undefined) return known.again
   const inserted = await insertSubscription(tx, {
     id: newId('sub'),
