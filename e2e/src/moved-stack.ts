@@ -9,10 +9,10 @@ import { type Stack, startStack } from '../../local/src/stack.ts'
 export interface MovedStack {
   readonly stack: Stack
   readonly db: pg.Client
-  /** Of the simulators. @throws with what they answered unless it is 2xx */
+  /** Of the simulators; without a body it reads. @throws with what they answered unless it is 2xx */
   control(
     path: string,
-    body: unknown,
+    body?: unknown,
   ): Promise<{ readonly pushes?: readonly { readonly status: number | null }[] }>
   /** Everybody's time at once. */
   advance(ms: number): Promise<void>
@@ -36,9 +36,9 @@ export async function openMovedStack(
 
   const control: MovedStack['control'] = async (path, body) => {
     const response = await fetch(`${stack.urls.control}${path}`, {
-      method: 'POST',
+      method: body === undefined ? 'GET' : 'POST',
       headers: { authorization: `Bearer ${stack.secrets.controlToken}`, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
     return (await response.json()) as Awaited<ReturnType<MovedStack['control']>>

@@ -8,6 +8,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FaultResult, Print } from './faults.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
 import { ACCOUNTS, openRefreshWorld, type RefreshWorld } from './refresh-world.ts'
+import {
+  callsOf,
+  chanceOf,
+  chart,
+  endOf,
+  PROVIDERS,
+  spreadOf,
+  strangersOf,
+  unevennessOf,
+} from './subscription-figures.ts'
 import { clockOf, liveAt, move, settled } from './subscription-world.ts'
 
 export interface SubscriptionScale {
@@ -20,14 +30,12 @@ export interface SubscriptionScale {
   readonly stepMinutes: number
 }
 
-const PROVIDERS = ['microsoft', 'google'] as const
 const HOUR_SECONDS = 3_600
 const OUTAGE_HOURS = 6
 const OUTAGE_STEP_HOURS = 2
 const LOST_ANSWERS = 3
 /** Graph allows 25 in 20 seconds. */
 const LISTS_PER_SECOND = 2
-const BARS = 12
 
 /** The long form. */
 export const scaleAtSize = (print: Print): Promise<FaultResult> =>
@@ -178,47 +186,6 @@ const patienceMs = ({ connections, perSecond }: SubscriptionScale) =>
 
 const AWAY = { status: 503, headers: {}, body: '{}', times: 1_000_000 }
 
-async function callsOf(world: RefreshWorld) {
-  type Counted = { peakPerSecond: number; count: number }
-  type Calls = Counted & { reads: Counted; changes: Counted; lists: Counted }
-  const [microsoft, google] = await Promise.all(
-    PROVIDERS.map(async (provider) => (await world.control(`/calls/${provider}`)) as Calls),
-  )
-  if (microsoft === undefined || google === undefined) throw new Error('the providers counted no calls')
-  return { microsoft, google }
-}
-
-/** When renewals are due, by provider: counts in equal parts of the window from the first to the last. */
-async function spreadOf(world: RefreshWorld) {
-  const { rows } = await world.db.query<{ provider: string; buckets: number[] }>(
-    `with due as (
-       select s.provider, extract(epoch from r.due_at - s.created_at)::float8 as after
-         from auth.subscription_renewals r join auth.subscriptions s on s.id = r.id),
-     ends as (select provider, min(after) as first, max(after) as last from due group by provider),
-     counted as (
-       select d.provider, least($1::int, width_bucket(d.after, e.first, e.last, $1::int)) as bucket, count(*)::int as n
-         from due d join ends e using (provider) group by 1, 2)
-     select e.provider, array_agg(coalesce(c.n, 0) order by b.bucket) as buckets
-       from ends e cross join generate_series(1, $1::int) b (bucket)
-       left join counted c on c.provider = e.provider and c.bucket = b.bucket group by e.provider order by 1`,
-    [BARS],
-  )
-  return rows
-}
-
-const unevennessOf = (buckets: readonly number[]): number => {
-  const mean = buckets.reduce((sum, n) => sum + n, 0) / buckets.length
-  return Math.max(...buckets.map((n) => Math.abs(n - mean) / mean))
-}
-
-/** Four standard deviations of what falls into equal parts by chance. */
-const chanceOf = ({ connections }: SubscriptionScale): number => 4 / Math.sqrt(connections / BARS)
-
-function chart(buckets: readonly number[]): string[] {
-  const most = Math.max(...buckets)
-  return buckets.map((n) => `  ${String(n).padStart(5)} ${'#'.repeat(Math.round((40 * n) / most))}`)
-}
-
 /** A few calls take effect, and their answers are lost on the way. */
 async function loseAnswers(world: RefreshWorld): Promise<void> {
   for (const provider of PROVIDERS) await world.control('/faults', { provider, leaseLost: LOST_ANSWERS })
@@ -243,34 +210,4 @@ async function endStrangers(world: RefreshWorld, scale: SubscriptionScale, print
     await settled(world, 0, patience)
   }
   return found.length
-}
-
-/** What lives at a provider and is no active subscription here, with the stop that waits for it. */
-async function strangersOf(world: RefreshWorld) {
-  const live = [...(await liveAt(world))]
-  const { rows } = await world.db.query<{
-    theirs: string
-    stop_in_seconds: number | null
-    attempts: number | null
-  }>(
-    `select l.theirs, extract(epoch from p.due_at - auth.clock())::int as stop_in_seconds, p.attempts
-       from unnest($1::text[]) l (theirs)
-       left join auth.subscriptions s on s.provider_subscription_id = l.theirs and s.state = 'active'
-       left join auth.subscription_stops p on p.provider_subscription_id = l.theirs
-      where s.id is null`,
-    [live],
-  )
-  return rows
-}
-
-async function endOf(world: RefreshWorld, madeAt: Date) {
-  const { rows } = await world.db.query<{ active: number; gaps: number; renewed: number; stops: number }>(
-    `select count(*) filter (where state = 'active')::int as active,
-            count(*) filter (where last_renewed_at > $1)::int as renewed,
-            (select count(*)::int from auth.subscription_gaps where reason <> 'missed') as gaps,
-            (select count(*)::int from auth.subscription_stops) as stops
-       from auth.subscriptions`,
-    [madeAt],
-  )
-  return rows[0] ?? { active: 0, gaps: 0, renewed: 0, stops: 0 }
 }

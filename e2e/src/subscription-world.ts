@@ -1,9 +1,10 @@
 /** What is looked at and waited for when subscriptions live through simulated time: by providers, by service, by clock. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type pg from 'pg'
 import type { RefreshWorld } from './refresh-world.ts'
 
 /** Ids of what lives at the providers, as we write them. */
-export async function liveAt(world: RefreshWorld): Promise<Set<string>> {
+export async function liveAt(world: { control(path: string): Promise<unknown> }): Promise<Set<string>> {
   const state = (await world.control('/state')) as {
     microsoft: { subscriptions: { id: string }[] }
     google: { channels: { id: string; resourceId: string }[] }
@@ -35,7 +36,7 @@ const PATIENCE_MS = 180_000
  * second, because another one was on its last try (claims are kept then): killed once more it would count as poison.
  */
 export async function settled(
-  world: RefreshWorld,
+  world: { readonly db: pg.Pool | pg.Client },
   subscriptions: number,
   patienceMs = PATIENCE_MS,
 ): Promise<void> {

@@ -75,4 +75,47 @@ describe('subscriptions over weeks', () => {
     )
     expect(rows).toEqual([{ reason: 'removed', closed: true }])
   }, 60_000)
+
+  test('one that Graph wants to have authorised again is renewed once, and not within ten minutes of its last renewal', async () => {
+    const lifecycle = (event: string) =>
+      world.control('/lifecycle', { provider: 'microsoft', account: 'adele@contoso.test', event })
+    const atGraph = async () =>
+      (
+        (await world.control('/state')) as unknown as {
+          microsoft: { subscriptions: { renewedAt: number | null }[]; reauthorizeConflicts: number }
+        }
+      ).microsoft
+    const renewedAt = async () => (await atGraph()).subscriptions[0]?.renewedAt ?? 0
+    await world.advance(3_600_000)
+    const before = await renewedAt()
+    await lifecycle('reauthorizationRequired')
+    const first = await waitFor('it is renewed', renewedAt, (at) => at > before)
+    await lifecycle('reauthorizationRequired')
+    await world.advance(5 * 60_000)
+    await lifecycle('reauthorizationRequired')
+    expect(await renewedAt()).toBe(first)
+    await world.advance(5 * 60_000 + 1_000)
+    const second = await waitFor('it is renewed again', renewedAt, (at) => at > first)
+    expect(second - first).toBeGreaterThanOrEqual(600_000)
+    expect((await atGraph()).reauthorizeConflicts).toBe(0)
+  }, 60_000)
+
+  test('what Graph missed is written down, and the subscription stays', async () => {
+    const [, before] = await read()
+    await world.control('/lifecycle', {
+      provider: 'microsoft',
+      account: 'adele@contoso.test',
+      event: 'missed',
+    })
+    const missed = async () =>
+      (
+        await world.db.query(
+          `select 1 from auth.subscription_gaps where reason = 'missed' and to_at is not null`,
+        )
+      ).rowCount
+    await waitFor('the gap is written down', missed, (n) => n === 1)
+    expect((await read())[1]?.provider_subscription_id).toBe(before?.provider_subscription_id)
+    const told = `select 1 from auth.events where type like '%subscription.v1.missed' and provider = 'microsoft'`
+    expect((await world.db.query(told)).rows).toHaveLength(1)
+  }, 60_000)
 })

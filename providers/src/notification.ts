@@ -92,11 +92,16 @@ export type Verdict =
       readonly forged?: number
     }
 
-/** A subscription at the provider that we made and do not know: its create call was answered to nobody. */
+/**
+ * A subscription at the provider that we made and do not know: its create call was answered to nobody, or the database
+ * was restored to a time before it.
+ */
 export interface Orphan {
   /** Ours, by the authentic `ref`. */
   readonly subscriptionId: string
   readonly providerSubscriptionId: string
+  /** How the provider's ids of other subscriptions to the same resource end; absent: an id does not tell. */
+  readonly idsEnd?: string
 }
 
 /** What the provider itself says about an account. */

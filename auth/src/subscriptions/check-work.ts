@@ -83,7 +83,13 @@ async function attend(needs: CheckNeeds, due: DueRow, signal: AbortSignal): Prom
     await askLater(needs, due, row, checked.failure, every)
     return
   }
-  if (row.checked_at === null || checked.changed) await discover(needs, row, provider, question, signal)
+  if (row.checked_at === null || checked.changed) {
+    const failure = await discover(needs, row, provider, question, signal)
+    if (signal.aborted) return
+    // asked again from the same place: what is not found now would not be looked for until something else changes
+    if (failure !== undefined && judgeRetry(failure, row.attempts + 1, 0).kind === 'again')
+      return askLater(needs, due, row, failure, every)
+  }
   const listed = row.may_list && (await findOrphans(needs, row, provider, token.accessToken, signal))
   await settle(needs, due, row, provider, checked, { every, listed })
 }
@@ -154,23 +160,24 @@ async function settle(
   )
 }
 
-/** Each calendar of a list, each shared drive. A failure is tried again with the next check that finds a change. */
+/** Each calendar of a list, each shared drive. @returns why it was not found out */
 async function discover(
   needs: CheckNeeds,
   row: CheckRow,
   provider: Provider,
   question: Omit<SubscriptionQuestion, 'signal'>,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Failure | undefined> {
   const ask = provider.subscriptions.discover
-  if (ask === undefined || row.kind.includes(':')) return
+  if (ask === undefined || row.kind.includes(':')) return undefined
   const found = await callProvider(needs, row, signal, (abort) => ask({ ...question, signal: abort }))
-  if (found.kind === 'failed') return
+  if (found.kind === 'failed') return found.failure
   const origin = { connectionId: row.connection_id, provider: row.provider, kind: row.kind }
   const news = await needs.db.transaction((tx) =>
     needs.subscriptions.watchDiscovered(tx, origin, found.wanted),
   )
   if (news) needs.subscriptions.changed(row.connection_id)
+  return undefined
 }
 
 /**
@@ -193,6 +200,6 @@ async function findOrphans(
     const subscriptionId = subscriptionAt(needs, notificationUrl)
     return subscriptionId === undefined ? [] : [{ subscriptionId, providerSubscriptionId }]
   })
-  await adoptOrphans(needs, ours)
+  await adoptOrphans(needs, ours, { connectionId: row.connection_id, resource: row.resource })
   return true
 }

@@ -75,9 +75,8 @@ export function openLookup(needs: LookupNeeds): SubscriptionLookup {
     }),
     forget(connectionId) {
       bySecret.dropWhere((known) => known === undefined || known.connectionId === connectionId)
-      byAddress.dropWhere(
-        (rows) => rows.length === 0 || rows.some((row) => row.connectionId === connectionId),
-      )
+      // what is kept of its address does not name it if it is new there: another person's may be the same mailbox
+      byAddress.dropWhere(() => true)
     },
   }
 }

@@ -1,9 +1,25 @@
 /** What renewals write: the new end, a failure with its reason, the loss of a subscription with its gap. Fenced by callers. */
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
-import type { DueRow } from '../work/work.ts'
+import type { DueRow, Lease } from '../work/work.ts'
 
 export type GapReason = 'expired' | 'removed' | 'missed' | 'replaced'
+
+/**
+ * What expires first goes first: behind a backlog (after an outage, a restore) it would lapse. One that is to be made has
+ * nothing to lapse and waits for nothing else: it counts as if it expired an hour after it was due. Of ten thousand that
+ * are due this takes 15 ms instead of 5 by due time.
+ */
+export const claimDueRenewals = (db: Db, lease: Lease): Promise<DueRow[]> =>
+  db.rows<DueRow>(sql`
+    update auth.subscription_renewals t
+       set lease_until = auth.clock() + make_interval(secs => ${lease.seconds}), lease_id = ${lease.id}, claims = t.claims + 1
+      from (select r.id from auth.subscription_renewals r join auth.subscriptions s on s.id = r.id
+             where r.due_at <= auth.clock() and (r.lease_until is null or r.lease_until < auth.clock())
+             order by case when s.state = 'active' then s.expires_at else r.due_at + interval '1 hour' end, r.due_at
+             limit ${lease.limit} for update of r skip locked) due
+     where t.id = due.id
+    returning t.id, t.lease_id, t.claims`)
 
 /** @returns false: lease lost */
 export async function settleRenewal(

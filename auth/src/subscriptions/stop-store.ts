@@ -122,3 +122,49 @@ export const insertStopsOfOrphans = (
        and (s.previous_provider_subscription_id is null or p.provider_subscription_id <> s.previous_provider_subscription_id)
     on conflict (connection_id, provider_subscription_id) do nothing
     returning connection_id, provider`)
+
+/**
+ * Of these pairs, those whose row nobody has: they are of a time that a restored database does not know. Stopped with the
+ * connection that found them, whose account they belong to.
+ */
+export const insertStopsOfUnknown = (
+  db: Db,
+  finder: { readonly connectionId: string; readonly resource: string },
+  pairs: readonly { readonly subscriptionId: string; readonly providerSubscriptionId: string }[],
+) =>
+  db.rows<{ connection_id: string; provider: string }>(sql`
+    insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
+    select c.id, c.provider, ${finder.resource}, p.provider_subscription_id, auth.clock() + ${LONGEST}
+      from unnest(${pairs.map((pair) => pair.subscriptionId)}::text[],
+                  ${pairs.map((pair) => pair.providerSubscriptionId)}::text[]) p (id, provider_subscription_id)
+      join auth.oauth_tokens c on c.id = ${finder.connectionId} and c.status not in ('revoking', 'revoked')
+     where not exists (select from auth.subscriptions s where s.id = p.id)
+    on conflict (connection_id, provider_subscription_id) do nothing
+    returning connection_id, provider`)
+
+/**
+ * The same for one that told of itself: who watches the same resource may be who can stop it, so each of them tries.
+ * @param idsEnd how the provider's ids of that resource end
+ */
+export const insertStopsBesideSiblings = (
+  db: Db,
+  orphan: { readonly subscriptionId: string; readonly providerSubscriptionId: string },
+  idsEnd: string,
+) =>
+  db.rows<{ connection_id: string; provider: string }>(sql`
+    insert into auth.subscription_stops (connection_id, provider, resource, provider_subscription_id, expires_at)
+    select distinct on (s.connection_id) s.connection_id, s.provider, s.resource, ${orphan.providerSubscriptionId}, auth.clock() + ${LONGEST}
+      from auth.subscriptions s join auth.oauth_tokens c on c.id = s.connection_id and c.status not in ('revoking', 'revoked')
+     where s.state = 'active' and right(s.provider_subscription_id, length(${idsEnd})) = ${idsEnd}
+       and s.provider_subscription_id <> ${orphan.providerSubscriptionId}
+       and not exists (select from auth.subscriptions k where k.id = ${orphan.subscriptionId})
+    on conflict (connection_id, provider_subscription_id) do nothing
+    returning connection_id, provider`)
+
+/** Of these ids of ours, those that no row has. */
+export async function findUnknown(db: Db, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  const rows = await db.rows<{ id: string }>(sql`
+    select i.id from unnest(${[...ids]}::text[]) i (id)
+     where not exists (select from auth.subscriptions s where s.id = i.id)`)
+  return new Set(rows.map(({ id }) => id))
+}

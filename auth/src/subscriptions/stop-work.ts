@@ -13,7 +13,14 @@ import { STOPS } from './kinds.ts'
 import { type CallNeeds, callProvider } from './provider-call.ts'
 import { judgeRetry } from './retry.ts'
 import { isFinal } from './stop.ts'
-import { deferStop, findStop, finishStop, insertStopsOfOrphans } from './stop-store.ts'
+import {
+  deferStop,
+  findStop,
+  finishStop,
+  insertStopsBesideSiblings,
+  insertStopsOfOrphans,
+  insertStopsOfUnknown,
+} from './stop-store.ts'
 import type { AccessToken } from './work.ts'
 
 export interface StopWorkNeeds extends CallNeeds {
@@ -81,13 +88,23 @@ async function attend(needs: StopWorkNeeds, due: DueRow, signal: AbortSignal): P
   )
 }
 
-/** Writes down that those which belong to nobody have to be stopped. @returns how many */
+/**
+ * Writes down that those which belong to nobody have to be stopped.
+ * @param finder the connection in whose account they were found; absent: they told of themselves
+ * @returns how many
+ */
 export async function adoptOrphans(
   needs: { readonly db: Db; readonly nudge: Nudge; readonly log: Log },
   orphans: readonly Orphan[],
+  finder?: { readonly connectionId: string; readonly resource: string },
 ): Promise<number> {
   if (orphans.length === 0) return 0
-  const found = await insertStopsOfOrphans(needs.db, orphans)
+  const found = [...(await insertStopsOfOrphans(needs.db, orphans))]
+  if (finder !== undefined) found.push(...(await insertStopsOfUnknown(needs.db, finder, orphans)))
+  else
+    for (const orphan of orphans)
+      if (orphan.idsEnd !== undefined)
+        found.push(...(await insertStopsBesideSiblings(needs.db, orphan, orphan.idsEnd)))
   for (const { provider, connection_id: connection } of found)
     needs.log.warn({ provider, connection }, 'a subscription that belongs to nobody was found; it is stopped')
   if (found.length > 0) needs.nudge.nudge(STOPS)

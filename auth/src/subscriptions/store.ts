@@ -23,9 +23,10 @@ export const wantAgain = (
     tenant: string | null
     scope: string
     certificate_id: string | null
+    renewal_failure_code: string | null
   }>(sql`
     with known as (
-      select id, connection_id, certificate_id, state, state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} as lives,
+      select id, connection_id, certificate_id, renewal_failure_code, state, state = 'active' and expires_at > auth.clock() and not ${wanted.recreate} as lives,
              state = 'wanted' and not ${wanted.fresh} as waits
         from auth.subscriptions
        where connection_id = ${wanted.connectionId} and kind = ${wanted.kind} and state <> 'stopped' for update
@@ -34,7 +35,7 @@ export const wantAgain = (
          set state = 'wanted', resource = ${wanted.resource}, failure_code = null, updated_at = auth.clock()
         from known where s.id = known.id and not lives and not waits
     )
-    select k.id, not lives and not waits as again, ${wanted.resource}::text as resource, c.tenant, c.scope, k.certificate_id
+    select k.id, not lives and not waits as again, ${wanted.resource}::text as resource, c.tenant, c.scope, k.certificate_id, k.renewal_failure_code
       from known k join auth.oauth_tokens c on c.id = k.connection_id`)
 
 export const insertSubscription = (
@@ -98,19 +99,6 @@ export const stopUnwanted = (
 /** Those that were found below `prefix` and are not any more. */
 export const stopVanished = (tx: Db, connectionId: string, prefix: string, found: readonly string[]) =>
   stopWhere(tx, connectionId, sql`starts_with(kind, ${prefix}) and kind <> all(${[...found]}::text[])`)
-
-/** The provider ended them with the old grant, as it did what they were found by. */
-export const wantDiscoveredAgain = (tx: Db, connectionId: string, origins: readonly string[]) =>
-  tx.rows(sql`
-    with again as (
-      update auth.subscriptions set state = 'wanted', failure_code = null, updated_at = auth.clock()
-       where connection_id = ${connectionId} and state <> 'stopped' and strpos(kind, ':') > 0
-         and split_part(kind, ':', 1) = any(${origins}::text[])
-      returning id
-    )
-    update auth.subscription_renewals
-       set due_at = auth.clock(), lease_until = null, lease_id = null, attempts = 0, claims = 0
-     where id in (select id from again)`)
 
 export interface SubscriptionToCreate {
   readonly id: string

@@ -8,6 +8,7 @@ import { newId } from '../platform/ids.ts'
 import type { Nudge } from '../work/work.ts'
 import { wantsContent } from './certificates.ts'
 import { findOff } from './choice-store.ts'
+import { wantDiscoveredAgain, wantFailedDiscoveredAgain } from './discovered-store.ts'
 import { RENEWALS, STOPS } from './kinds.ts'
 import type { SubscriptionLookup } from './lookup.ts'
 import { renewSoon } from './renewal-store.ts'
@@ -19,7 +20,6 @@ import {
   stopUnwanted,
   stopVanished,
   wantAgain,
-  wantDiscoveredAgain,
 } from './store.ts'
 import { findOfConnections } from './view-store.ts'
 
@@ -91,6 +91,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
       if (recreate) await insertStopsOfRenewedGrant(tx, connection.id, kinds)
       for (const one of wanted) await want(tx, side, connection, one, { fresh, recreate })
       if (recreate) await wantDiscoveredAgain(tx, connection.id, kinds)
+      else await wantFailedDiscoveredAgain(tx, connection.id, kinds)
     },
     async watchDiscovered(tx, { connectionId, provider, kind }, wanted) {
       const side = needs.provider(provider)?.subscriptions ?? {}
@@ -134,6 +135,9 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
   }
 }
 
+/** Two renewals within ten minutes leave an undefined state at one provider (protocols/microsoft.md §2.5). */
+const NOT_WITHIN_SECONDS = 600
+
 /** Nothing happened at the provider: what is being made already goes on as it does. */
 const RECONCILED = { fresh: false, recreate: false }
 
@@ -150,6 +154,9 @@ async function want(
   // a live one that is to have content by now, or not any more: its next renewal makes it anew
   else if (known !== undefined && wantsContent(side, known) !== (known.certificate_id !== null))
     await renewSoon(tx, known.id, 0)
+  // what it waited for may have been this grant
+  else if (known !== undefined && how.fresh && known.renewal_failure_code !== null)
+    await renewSoon(tx, known.id, NOT_WITHIN_SECONDS)
   if (known !== undefined) return known.again
   const inserted = await insertSubscription(tx, {
     id: newId('sub'),

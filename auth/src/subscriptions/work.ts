@@ -21,7 +21,7 @@ import { RENEWALS } from './kinds.ts'
 import { callProvider } from './provider-call.ts'
 import { renew, type UsableToken } from './renew.ts'
 import { tokenSeconds } from './renewal-schedule.ts'
-import { settleRenewal } from './renewal-store.ts'
+import { claimDueRenewals, settleRenewal } from './renewal-store.ts'
 import { judgeRetry } from './retry.ts'
 import { giveUp, type SettleNeeds, succeed, tryLater } from './settle.ts'
 import { findToCreate, type SubscriptionToCreate, settle, storeSecretHash } from './store.ts'
@@ -57,6 +57,7 @@ export function subscriptionRenewals(needs: RenewalNeeds): WorkKind<DueRow> {
     batch: 8,
     concurrency: 8,
     ...dueIn('auth.subscription_renewals'),
+    claim: claimDueRenewals,
     run: (row, signal) => attend(needs, row, signal),
     poison: async (_db, row) => {
       const subscription = await findToCreate(needs.db, row)

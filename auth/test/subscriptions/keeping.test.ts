@@ -493,6 +493,45 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(stopped()).toEqual(['at-provider-2'])
     })
 
+    test('what could not be asked for is asked for again, although nothing changes any more', async () => {
+      g.google.discoverWith = async () => ({
+        kind: 'failed',
+        failure: { class: 'transient', code: 'http_503' },
+      })
+      await work(checks)
+      expect(await kinds()).toEqual(['mail active'])
+      find('a')
+      await pass(2)
+      expect(await work(checks)).toBe(1)
+      await work(renewals)
+      expect(await kinds()).toEqual(['mail active', 'mail:a active'])
+    })
+
+    test('where asking is refused for good, the check goes on without it', async () => {
+      g.google.discoverWith = async () => ({ kind: 'failed', failure: { class: 'needs_user', code: 'x' } })
+      await work(checks)
+      expect(await g.db.rows(sql`select cursor, attempts from auth.subscription_checks`)).toEqual([
+        { cursor: 'c1', attempts: 0 },
+      ])
+    })
+
+    test('one that failed for good is wanted again by the reconciler: what stood in its way may be gone', async () => {
+      find('a')
+      await work(checks)
+      await g.db.rows(sql`update auth.oauth_tokens set scope = 'openid mail.read'`)
+      const create = g.google.createWith
+      g.google.createWith = async () => ({
+        kind: 'failed',
+        failure: { class: 'our_configuration', code: 'x' },
+      })
+      await work(renewals)
+      expect(await kinds()).toEqual(['mail active', 'mail:a failed'])
+      g.google.createWith = create
+      await reconcile(g.needs)
+      await work(renewals)
+      expect(await kinds()).toEqual(['mail active', 'mail:a active'])
+    })
+
     test('goes with what it was found by, and stays when everything is reconciled', async () => {
       find('a')
       await work(checks)

@@ -132,6 +132,16 @@ describe('what a provider may look up', () => {
     expect(await google.byAddress('bob@example.com', 'gmail')).toMatchObject([{ subscriptionId: id }])
   })
 
+  test('a second connection of the same mailbox, made here, is found at once beside the first', async () => {
+    const first = await add()
+    expect(await google.byAddress('bob@example.com', 'gmail')).toHaveLength(1)
+    const second = await add()
+    lookup.forget(second.connectionId)
+    expect(
+      (await google.byAddress('bob@example.com', 'gmail')).map(({ connectionId }) => connectionId).sort(),
+    ).toEqual([first.connectionId, second.connectionId].sort())
+  })
+
   test('many who ask at once ask the database once', async () => {
     const { secret } = await add()
     await Promise.all(Array.from({ length: 50 }, () => google.byChannelSecret(secret)))

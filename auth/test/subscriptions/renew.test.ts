@@ -186,6 +186,37 @@ describe('renewing subscriptions', () => {
     expect(await gaps()).toEqual([{ reason: 'expired', closed: true }])
   })
 
+  test('one that waits for a person is renewed as soon as there is a new grant, one that is well is not', async () => {
+    const connection = await g.db.one<{ id: string }>(sql`select id from auth.oauth_tokens`)
+    const reconnect = () =>
+      g.db.transaction((tx) =>
+        g.subscriptions.subscribe(tx, {
+          id: connection?.id ?? '',
+          provider: 'google',
+          grantedScopes: ['openid', 'mail.read'],
+          fresh: true,
+        }),
+      )
+    const endsWithGrant = g.google.endsWithGrant
+    g.google.endsWithGrant = false
+    await goTo(1)
+    await reconnect()
+    expect((await read())?.due_in_days).toBeCloseTo(2.15, 1)
+    await goTo(3.2)
+    dead = true
+    await work()
+    expect((await read())?.due_in_days).toBe(0.04)
+    dead = false
+    await reconnect()
+    expect((await read())?.due_in_days).toBe(0)
+    expect(await work()).toBe(1)
+    expect(await read()).toMatchObject({
+      provider_subscription_id: 'at-provider-1',
+      renewal_failure_code: null,
+    })
+    g.google.endsWithGrant = endsWithGrant
+  })
+
   test('a person sees when it is renewed, what failed, and the gaps of thirty days', async () => {
     const view = async () => {
       const row = await g.db.one<{ id: string }>(sql`select connection_id as id from auth.subscriptions`)

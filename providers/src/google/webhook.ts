@@ -77,8 +77,10 @@ async function judgeChannel(request: NotificationRequest, ref: string, lookup: L
   const providerSubscriptionId = `${channelId}/${resourceId}`
   const owner = await lookup.byChannelSecret(token.value)
   // made by us, and nobody has it: its create call was answered to nobody, or it is over
-  if (owner === undefined)
-    return { ...unforged(404, 'unknown_channel'), orphan: { subscriptionId, providerSubscriptionId } }
+  if (owner === undefined) {
+    const orphan = { subscriptionId, providerSubscriptionId, idsEnd: `/${resourceId}` }
+    return { ...unforged(404, 'unknown_channel'), orphan }
+  }
   if (owner.id !== subscriptionId) return rejected(401, 'wrong_subscription')
   // a sync message may arrive before the answer to the watch call
   if (owner.providerSubscriptionId !== undefined && owner.providerSubscriptionId !== providerSubscriptionId)

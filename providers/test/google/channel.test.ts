@@ -202,6 +202,18 @@ describe('a notification of a channel', () => {
     expect(JSON.stringify(verdict)).not.toContain('pageToken')
   })
 
+  // of Drive and of Calendar, and one that no document knows: whatever is not `sync` says that something changed
+  it.each(['change', 'add', 'remove', 'update', 'trash', 'untrash', 'exists', 'not_exists', 'changed'])(
+    'the state %s says that something changed',
+    async (state) => {
+      expect(await judge({ 'x-goog-resource-state': [state] })).toMatchObject({
+        kind: 'verified',
+        status: 200,
+        facts: [{ subscriptionId: 'sub_1', data: { state } }],
+      })
+    },
+  )
+
   it('a sync message is acknowledged and says nothing, also before the answer to the watch call', async () => {
     const nothing = { kind: 'verified', status: 200, facts: [], rejected: [] }
     expect(await judge({ 'x-goog-resource-state': ['sync'] })).toEqual(nothing)
@@ -237,7 +249,11 @@ describe('a notification of a channel', () => {
       status: 404,
       reason: 'unknown_channel',
       forged: 0,
-      orphan: { subscriptionId: 'sub_1', providerSubscriptionId: 'channel-1/resource_1' },
+      orphan: {
+        subscriptionId: 'sub_1',
+        providerSubscriptionId: 'channel-1/resource_1',
+        idsEnd: '/resource_1',
+      },
     })
   })
 

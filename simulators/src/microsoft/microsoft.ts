@@ -122,6 +122,9 @@ export async function startMicrosoft(
     leases: () => ({
       subscriptions: liveSubscriptions(world).map((subscription) => ({
         account: subscription.account,
+        // what Graph keeps to itself (protocols/microsoft.md §2.4)
+        tokenEndsAt: subscription.tokenExpiresAt,
+        renewedAt: subscription.renewedAt,
         ...presentSubscription(subscription, options.clientId, true),
       })),
       endpoints: world.endpoints.list(),
