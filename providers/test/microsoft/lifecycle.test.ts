@@ -98,9 +98,16 @@ describe.each(ROWS)('lifecycle event %s', (name, type) => {
     ['with a wrong clientState', { clientState: 'state-sub_b' }],
     ['of another tenant', { tenantId: TENANT_B }],
     ['of another subscription', { subscriptionId: 'graph-b' }],
-    ['that is a change as well', { changeType: 'created' }],
     ['in another spelling', { lifecycleEvent: name.toUpperCase() }],
   ])('WI-01 %s it is dropped with 202', async (_what, more) => {
     expect(await judge([{ ...documented(name), ...more }])).toMatchObject({ kind: 'rejected', status: 202 })
+  })
+
+  it('that names a change as well, which is not documented, is heeded: what it says of the subscription must not be missed', async () => {
+    const both = { ...documented(name), changeType: 'created' }
+    expect(await judge([both])).toMatchObject({
+      kind: 'verified',
+      facts: [{ type: expect.stringMatching(/^subscription\.v1\./) }],
+    })
   })
 })
