@@ -28,7 +28,7 @@ interface Person {
   readonly graph: Seeded
   readonly mailbox: string
   readonly googleConnection: string
-  readonly channels: Readonly<Record<'drive' | 'calendar', SeededChannel>>
+  readonly channels: Record<'drive' | 'calendar', SeededChannel>
 }
 
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -60,17 +60,15 @@ export async function simulateDay(run: DayRun, print: Print): Promise<FaultResul
         `day-${n}@example.com`,
       )
       const mailbox = `box-${n}@example.com`
-      const googleConnection = await google.seed(mailbox, graph.ownerId, [
-        'gmail.readonly',
-        'drive',
-        'calendar',
-      ])
-      const channel = (kind: 'drive' | 'calendar') =>
-        seedChannel(run.databaseUrl, auth.secrets.encryptionKey, googleConnection, kind)
-      people.push({
-        ...{ graph, mailbox, googleConnection },
-        channels: { drive: await channel('drive'), calendar: await channel('calendar') },
+      const channels: Partial<Person['channels']> = {}
+      const scopes = ['gmail.readonly', 'drive', 'calendar']
+      const googleConnection = await google.seed(mailbox, graph.ownerId, scopes, async (client, id) => {
+        for (const kind of ['drive', 'calendar'] as const)
+          channels[kind] = await seedChannel(client, auth.secrets.encryptionKey, id, kind)
       })
+      const { drive, calendar } = channels
+      if (drive === undefined || calendar === undefined) throw new Error('the channels were not made')
+      people.push({ graph, mailbox, googleConnection, channels: { drive, calendar } })
     }
     const refused: Record<string, number> = {}
     let acknowledged = 0

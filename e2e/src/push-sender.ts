@@ -16,11 +16,18 @@ export const GOOGLE_PUSH = {
   subscription: 'projects/p/subscriptions/gmail',
 }
 
+export type Beside = (client: pg.Client, connectionId: string) => Promise<void>
+
 export interface PushSender {
   /** Settings of Auth. */
   readonly environment: Readonly<Record<string, string>>
-  /** @param scopes last parts of the names of what was granted @returns the connection's id */
-  seed(mailbox: string, ownerId: string, scopes?: readonly string[]): Promise<string>
+  /**
+   * @param scopes last parts of the names of what was granted
+   * @param beside writes what else the connection has, in the same transaction: what is connected and not subscribed is
+   * subscribed by the service
+   * @returns the connection's id
+   */
+  seed(mailbox: string, ownerId: string, scopes?: readonly string[], beside?: Beside): Promise<string>
   /** From now on tokens are made at the time that is so far ahead, in milliseconds. */
   follow(aheadMs: number): void
   bearer(): string
@@ -74,8 +81,8 @@ export async function startPushSender(databaseUrl: string): Promise<PushSender> 
       GOOGLE_PUBSUB_SUBSCRIPTION: GOOGLE_PUSH.subscription,
       GOOGLE_PUBSUB_TOPIC: 'projects/p/topics/gmail',
     },
-    seed: (mailbox, ownerId, scopes = ['gmail.readonly']) =>
-      seedMailbox(databaseUrl, mailbox, ownerId, scopes),
+    seed: (mailbox, ownerId, scopes = ['gmail.readonly'], beside = async () => {}) =>
+      seedMailbox(databaseUrl, mailbox, ownerId, scopes, beside),
     follow(ms) {
       aheadMs = ms
       bearer = sign(key.kid)
@@ -113,12 +120,14 @@ async function seedMailbox(
   mailbox: string,
   ownerId: string,
   scopes: readonly string[],
+  beside: Beside,
 ): Promise<string> {
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   try {
     const connectionId = newId('con')
     const scope = scopes.map((name) => `https://www.googleapis.com/auth/${name}`).join(' ')
+    await client.query('begin')
     await client.query(
       `insert into auth.oauth_tokens (id, user_id, owner_id, provider, account_key, account_label, account_address, scope, status)
        values ($1, $2, $3, 'google', $4, $5, $5, $6, 'active')`,
@@ -129,6 +138,8 @@ async function seedMailbox(
        values ($1, $2, 'google', 'mail', 'gmail', 'active', $3, now() + interval '6 days')`,
       [newId('sub'), connectionId, mailbox],
     )
+    await beside(client, connectionId)
+    await client.query('commit')
     return connectionId
   } finally {
     await client.end()

@@ -3,7 +3,7 @@
  * empty, numbered. For fault tests, which need the door and not the dance. Source: protocols/google.md §4.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import pg from 'pg'
+import type pg from 'pg'
 import { newId } from '../../auth/src/platform/ids.ts'
 import { openChannelKeys } from '../../auth/src/vault/channel-keys.ts'
 import { openKeyRing } from '../../auth/src/vault/key-ring.ts'
@@ -20,9 +20,9 @@ export const CHANNELS = {
   calendar: { resource: 'calendar/v3/users/me/calendarList', state: 'exists' },
 } as const
 
-/** @param encryptionKey as in ENCRYPTION_KEY (key `k0`) @param connectionId of an account of Google */
+/** @param client in the transaction that makes the connection @param encryptionKey as in ENCRYPTION_KEY (key `k0`) */
 export async function seedChannel(
-  databaseUrl: string,
+  client: pg.Client,
   encryptionKey: string,
   connectionId: string,
   kind: keyof typeof CHANNELS,
@@ -35,24 +35,18 @@ export async function seedChannel(
     randomUUID(),
   ]
   const { resource, state } = CHANNELS[kind]
-  const client = new pg.Client({ connectionString: databaseUrl })
-  await client.connect()
-  try {
-    await client.query(
-      `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, channel_secret_hash, channel_key_id, expires_at)
+  await client.query(
+    `insert into auth.subscriptions (id, connection_id, provider, kind, resource, state, provider_subscription_id, channel_secret_hash, channel_key_id, expires_at)
        values ($1, $2, 'google', $3, $4, 'active', $5, $6, 'k0', now() + interval '6 days')`,
-      [
-        id,
-        connectionId,
-        kind,
-        resource,
-        `${channelId}/${resourceId}`,
-        createHash('sha256').update(token).digest(),
-      ],
-    )
-  } finally {
-    await client.end()
-  }
+    [
+      id,
+      connectionId,
+      kind,
+      resource,
+      `${channelId}/${resourceId}`,
+      createHash('sha256').update(token).digest(),
+    ],
+  )
   return {
     path: `/webhook/events/google/${keys.mintRef(id)}`,
     headers: (n) => ({
