@@ -234,7 +234,13 @@ describe('WI-01 WI-12 resource data', () => {
       `update auth.subscription_certificates set created_at = created_at - interval '7 days'`,
     )
     await renew()
-    const exchanged = await waitFor('renewed again', mail, renewed(kept))
+    let exchanged = await waitFor('renewed again', mail, renewed(kept))
+    if (exchanged?.encryptionCertificateId === before?.encryptionCertificateId) {
+      // one that was due by itself came before the certificate was old; the next one is ten minutes later
+      await world.advance(HOUR_MS)
+      await renew()
+      exchanged = await waitFor('renewed once more', mail, renewed(exchanged))
+    }
     expect(exchanged?.id).toBe(before?.id)
     expect(exchanged?.encryptionCertificateId).not.toBe(before?.encryptionCertificateId)
     await message('encrypted after the exchange')

@@ -158,7 +158,7 @@ describe('npm start', () => {
     next.process.kill('SIGTERM')
     expect(await next.ended).toBe(0)
     expect(await untilGone([postmaster ?? 0])).toEqual([])
-  })
+  }, 90_000)
 
   it('says which program died, stops the rest and ends with 1', async () => {
     const begun = start()
