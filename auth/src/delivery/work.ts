@@ -8,7 +8,6 @@ import type { Ledger } from '../ledger/ledger.ts'
 import { monotonicMs } from '../platform/clock.ts'
 import type { Log } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
-import { areDoorsBusy } from '../work/doors-store.ts'
 import { extendLease, releaseLease } from '../work/due.ts'
 import type { WorkKind } from '../work/work.ts'
 import { type AttemptNeeds, type AttemptResult, attemptDelivery } from './attempt.ts'
@@ -49,7 +48,6 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
     release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),
     run: (row, signal) => deliver(needs, shared, health, row, signal),
     poison: (_db, row) => buryPoison(needs, row),
-    yields: (db) => areDoorsBusy(db),
   }
 }
 

@@ -71,7 +71,7 @@ export async function renewNow(
   const row = await findSeen(needs.db, subscriptionId, viewer)
   if (row === undefined) return 'not_found'
   if (row.state !== 'active') return 'not_live'
-  await renewSoon(needs.db, row.id, NOT_WITHIN_SECONDS)
+  await needs.db.transaction((tx) => renewSoon(tx, row.id, NOT_WITHIN_SECONDS))
   needs.nudge.nudge(RENEWALS)
   return 'ok'
 }

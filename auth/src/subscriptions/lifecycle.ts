@@ -24,7 +24,7 @@ export async function heedLifecycle(needs: LifecycleNeeds, facts: readonly Fact[
     if (subscriptionId === undefined) continue
     switch (type) {
       case 'subscription.v1.reauthorization_required':
-        await renewSoon(needs.db, subscriptionId, NOT_WITHIN_SECONDS)
+        await needs.db.transaction((tx) => renewSoon(tx, subscriptionId, NOT_WITHIN_SECONDS))
         due = true
         break
       case 'subscription.v1.removed':

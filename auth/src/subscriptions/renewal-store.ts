@@ -1,5 +1,5 @@
 /** What renewals write: the new end, a failure with its reason, the loss of a subscription with its gap. Fenced by callers. */
-import type { Db } from '../db/sql.ts'
+import type { Db, Transaction } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
 import type { DueRow, Lease } from '../work/work.ts'
 
@@ -90,9 +90,17 @@ export const dueNow = (tx: Db, subscriptionId: string) =>
  * Due now, or so long after its last renewal as given: providers want no two in quick succession. A renewal that is
  * under way goes on.
  */
-export const renewSoon = (tx: Db, subscriptionId: string, notWithinSeconds: number) =>
-  tx.rows(sql`
+export async function renewSoon(
+  tx: Transaction,
+  subscriptionId: string,
+  notWithinSeconds: number,
+): Promise<void> {
+  // first its row, then when it was renewed: one statement would wait for a renewal that is being settled, and then judge
+  // by the time of the renewal before
+  await tx.rows(sql`select from auth.subscription_renewals where id = ${subscriptionId} for no key update`)
+  await tx.rows(sql`
     update auth.subscription_renewals r
        set due_at = least(r.due_at, greatest(auth.clock(), s.last_renewed_at + make_interval(secs => ${notWithinSeconds})))
       from auth.subscriptions s
      where r.id = ${subscriptionId} and s.id = r.id and s.state = 'active'`)
+}

@@ -40,8 +40,6 @@ export interface WorkKind<Row extends DueRow> {
   release(db: Db, row: Row, seconds: number): Promise<void>
   /** Settles a row whose claims were never answered: its work kills the process. */
   poison(db: Db, row: Row): Promise<void>
-  /** Whether somebody who waits for an answer is being served now: then a backlog leaves time to him. Absent: never. */
-  yields?(db: Db): Promise<boolean>
 }
 
 export interface Nudge {
@@ -66,9 +64,6 @@ const IDLE_MS = 250
  * become free are gathered as long as the claim took, this long at most: claiming takes half of the time at most.
  */
 const GATHER_MS = 20
-/** While it yields: small claims with pauses, for a batch of 200 keeps a processor busy longer than anybody should wait. */
-const YIELD_MS = 40
-const YIELD_BATCH = 50
 const ERROR_MS = 1_000
 const POISON_CLAIMS = 3
 /** A suspect that has to wait for another one is due again in this time. */
@@ -129,10 +124,9 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
   const enough = Math.min(kind.batch, kind.concurrency) / 2
 
   async function loop(): Promise<void> {
-    let gently = false
     while (!draining) {
       nudged = false
-      const room: number = gently ? Math.min(YIELD_BATCH, roomNow()) : roomNow()
+      const room = roomNow()
       if (room <= 0) {
         await pause(IDLE_MS)
         continue
@@ -143,21 +137,16 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       else if (claimed === 0) await pause(IDLE_MS)
       else {
         const tookMs = Math.min(GATHER_MS, monotonicMs() - began)
-        gently = (claimed === room || (gently && claimed > 1)) && (await yields())
-        if (claimed < room && !gently) await gather('time', tookMs)
+        if (claimed < room) await gather('time', tookMs)
         else {
           // what took all that it could has more to take
           nudged = true
-          if (gently) await gather('time', YIELD_MS)
-          else if (roomNow() < enough) await gather('room', GATHER_MS)
+          if (roomNow() < enough) await gather('room', GATHER_MS)
         }
         await pause(IDLE_MS)
       }
     }
   }
-
-  /** A look that fails costs no work. */
-  const yields = async () => (await kind.yields?.(needs.db).catch(() => false)) === true
 
   async function claim(limit: number): Promise<number | undefined> {
     try {

@@ -52,6 +52,23 @@ describe('what a provider says about a subscription', () => {
     expect((await read())?.due_in).toBe(360)
   })
 
+  test('reauthorizationRequired: one that is said while a renewal is being settled waits for it, and counts from it', async () => {
+    let said: Promise<void> | undefined
+    await t.db.transaction(async (tx) => {
+      await tx.rows(
+        sql`update auth.subscription_renewals set due_at = auth.clock() + interval '3 days' where id = ${id}`,
+      )
+      await tx.rows(sql`update auth.subscriptions set last_renewed_at = auth.clock() where id = ${id}`)
+      said = say('reauthorization_required')
+      const waiting = () =>
+        t.db.rows(sql`
+          select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)
+      await expect.poll(async () => (await waiting()).length, { timeout: 10_000, interval: 10 }).toBe(1)
+    })
+    await said
+    expect((await read())?.due_in).toBeGreaterThan(590)
+  })
+
   test('reauthorizationRequired: a renewal that is due sooner stays', async () => {
     await t.db.rows(sql`update auth.subscription_renewals set due_at = auth.clock() - interval '5 seconds'`)
     await say('reauthorization_required')

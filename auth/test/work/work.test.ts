@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { openPool } from '../../src/db/pool.ts'
 import { sql } from '../../src/db/sql.ts'
 import { openLog } from '../../src/platform/log.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
-import { areDoorsBusy } from '../../src/work/doors-store.ts'
 import { claimDue, extendLease, releaseLease } from '../../src/work/due.ts'
 import { type DueRow, openWorker, type WorkKind } from '../../src/work/work.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
@@ -254,51 +252,6 @@ describe('the due-row worker', () => {
     await worker.drain(100)
     // with each nudge lost to the idle pause of 250 ms there would be two
     expect(claims.length).toBeGreaterThan(8)
-  })
-
-  test('F23 while doors are busy a backlog is taken in small claims, and in large ones again afterwards; a look that fails costs nothing', async () => {
-    await make(500)
-    const limits: number[] = []
-    const looks = [true, true, true, 'fails', false]
-    const of = kind(async (row) => void (await settle(row)))
-    const worker = openWorker(needs(), [
-      {
-        ...of,
-        batch: 100,
-        concurrency: 1_000,
-        claim: (db, lease) => {
-          limits.push(lease.limit)
-          return claimDue(db, 'auth.chores', lease)
-        },
-        yields: async () => {
-          const look = looks.shift() ?? false
-          if (look === 'fails') throw new Error('no answer')
-          return look as boolean
-        },
-      },
-    ])
-    worker.start()
-    await until(async () => (await left()) === 0)
-    await worker.drain(1000)
-    expect(limits.slice(0, 6)).toEqual([100, 50, 50, 50, 100, 100])
-  })
-
-  test('F23 doors are busy while their connections store something, and a moment longer', async () => {
-    const door = openPool({
-      url: t.url,
-      name: 'ingest',
-      size: 1,
-      connectMs: 5_000,
-      statementMs: 10_000,
-      log: openLog({ write: () => {} }),
-    })
-    expect(await areDoorsBusy(t.db)).toBe(false)
-    const storing = door.rows(sql`select pg_sleep(1)`)
-    await until(() => areDoorsBusy(t.db), 900)
-    await storing
-    expect(await areDoorsBusy(t.db)).toBe(true)
-    await until(async () => !(await areDoorsBusy(t.db)))
-    await door.close()
   })
 
   test('the grace of a drain holds although every slot is busy', async () => {
