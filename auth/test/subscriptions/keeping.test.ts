@@ -1,7 +1,6 @@
 /** Successors, stops, checks, discovery, orphans and choices: the due rows that keep actual equal to wanted. */
 import type { KnownSubscription, WantedSubscription } from '@flovify/providers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { completeFlow } from '../../src/connections/complete.ts'
 import { accessToken } from '../../src/connections/token.ts'
 import { sql } from '../../src/db/sql.ts'
 import { checkInSeconds, judgeCheck } from '../../src/subscriptions/check-schedule.ts'
@@ -13,7 +12,8 @@ import { reconcileNow } from '../../src/subscriptions/reconcile-store.ts'
 import { adoptOrphans, subscriptionStops } from '../../src/subscriptions/stop-work.ts'
 import { subscriptionRenewals } from '../../src/subscriptions/work.ts'
 import type { DueRow, WorkKind } from '../../src/work/work.ts'
-import { bindingOf, type Ground, granted, openGround, WEBHOOKS } from '../connections/ground.ts'
+import { connectAlice } from '../connections/connected.ts'
+import { type Ground, openGround, WEBHOOKS } from '../connections/ground.ts'
 
 const DAY_MS = 24 * 3600_000
 const LIST: WantedSubscription = { kind: 'mail', resource: 'me/messages' }
@@ -57,16 +57,7 @@ describe('WI-16 what keeps subscriptions alive', () => {
       kind: 'renewed',
       expiresAt: new Date((await now()).getTime() + 7 * DAY_MS),
     })
-    alice = await g.user('alice@example.com')
-    const { ticket } = await g.ticketFor(alice)
-    g.google.exchangeWith = async () => granted({ expiresAt: new Date(Date.now() + 365 * DAY_MS) })
-    const outcome = await completeFlow(g.needs, {
-      ticket,
-      userId: alice,
-      sessionBinding: bindingOf(`session of ${alice}`),
-    })
-    if (outcome.kind !== 'connected') throw new Error(outcome.kind)
-    connectionId = outcome.connectionId
+    ;({ userId: alice, connectionId } = await connectAlice(g))
     await work(renewals)
   })
 

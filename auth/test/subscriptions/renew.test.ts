@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { completeFlow } from '../../src/connections/complete.ts'
 import { accessToken } from '../../src/connections/token.ts'
 import { sql } from '../../src/db/sql.ts'
 import {
@@ -10,7 +9,8 @@ import {
 } from '../../src/subscriptions/renewal-schedule.ts'
 import { subscriptionRenewals } from '../../src/subscriptions/work.ts'
 import type { DueRow, WorkKind } from '../../src/work/work.ts'
-import { bindingOf, type Ground, granted, openGround } from '../connections/ground.ts'
+import { connectAlice } from '../connections/connected.ts'
+import { type Ground, openGround } from '../connections/ground.ts'
 
 const DAY_MS = 24 * 3600_000
 
@@ -50,15 +50,7 @@ describe('renewing subscriptions', () => {
       kind: 'renewed',
       expiresAt: new Date((await now()).getTime() + 7 * DAY_MS),
     })
-    const alice = await g.user('alice@example.com')
-    const { ticket } = await g.ticketFor(alice)
-    g.google.exchangeWith = async () => granted({ expiresAt: new Date(Date.now() + 365 * DAY_MS) })
-    const outcome = await completeFlow(g.needs, {
-      ticket,
-      userId: alice,
-      sessionBinding: bindingOf(`session of ${alice}`),
-    })
-    if (outcome.kind !== 'connected') throw new Error(outcome.kind)
+    await connectAlice(g)
     await work()
   })
 

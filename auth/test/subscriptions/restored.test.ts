@@ -1,6 +1,5 @@
 /** After a restore the database knows an older time than the provider: what is there and has no row is found and stopped. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { completeFlow } from '../../src/connections/complete.ts'
 import { accessToken } from '../../src/connections/token.ts'
 import { sql } from '../../src/db/sql.ts'
 import { newId } from '../../src/platform/ids.ts'
@@ -8,7 +7,8 @@ import { subscriptionChecks } from '../../src/subscriptions/check-work.ts'
 import { adoptOrphans, subscriptionStops } from '../../src/subscriptions/stop-work.ts'
 import { subscriptionRenewals } from '../../src/subscriptions/work.ts'
 import type { DueRow, WorkKind } from '../../src/work/work.ts'
-import { bindingOf, type Ground, granted, openGround, WEBHOOKS } from '../connections/ground.ts'
+import { connectAlice } from '../connections/connected.ts'
+import { type Ground, openGround, WEBHOOKS } from '../connections/ground.ts'
 
 const DAY_MS = 24 * 3600_000
 
@@ -44,16 +44,7 @@ describe('WI-16 what a restored database does not know', () => {
       providerSubscriptionId: `channel-${g.google.creates.length}/resource`,
       expiresAt: new Date(Date.now() + 7 * DAY_MS),
     })
-    const alice = await g.user('alice@example.com')
-    const { ticket } = await g.ticketFor(alice)
-    g.google.exchangeWith = async () => granted({ expiresAt: new Date(Date.now() + 365 * DAY_MS) })
-    const outcome = await completeFlow(g.needs, {
-      ticket,
-      userId: alice,
-      sessionBinding: bindingOf(`session of ${alice}`),
-    })
-    if (outcome.kind !== 'connected') throw new Error(outcome.kind)
-    connectionId = outcome.connectionId
+    connectionId = (await connectAlice(g)).connectionId
   })
 
   const work = async (kind: WorkKind<DueRow>) => {
