@@ -180,6 +180,8 @@ export type CheckOutcome =
       readonly cursor: string
       /** When the newest change was made, by the provider's clock, where it says so. */
       readonly newestAt?: Date
+      /** The cursor asked with was too old to be counted from: nothing is known of what happened since. */
+      readonly lost?: true
     }
   | { readonly kind: 'failed'; readonly failure: Failure }
 

@@ -12,6 +12,8 @@ export interface CheckFacts {
   readonly lastNotificationAt: Date | null
   /** Whether the provider says that something changed since `checkedAt`. */
   readonly changed: boolean
+  /** Whether the provider could not count from `checkedAt` any more. */
+  readonly lost?: true
   readonly pushDelayMs: number
   /** When the newest change was made, where the provider says so: then its push is what is looked for. */
   readonly newestAt: Date | undefined
@@ -24,6 +26,8 @@ export type CheckVerdict =
   | { readonly kind: 'suspected'; readonly since: Date; readonly inSeconds: number }
   /** Not pushed in all that time. */
   | { readonly kind: 'missed'; readonly from: Date }
+  /** Nobody can say: it has to be caught up with, and is no reason to doubt the subscription. */
+  | { readonly kind: 'unknown'; readonly from: Date }
 
 /** Clocks differ: a push that seems to come this much before its change is still its push. */
 const SKEW_MS = 30_000
@@ -32,7 +36,9 @@ const NOTE_MS = 75_000
 
 export function judgeCheck(facts: CheckFacts): CheckVerdict {
   const { now, checkedAt, lastNotificationAt } = facts
-  if (checkedAt === null || !facts.changed) return { kind: 'well' }
+  if (checkedAt === null) return { kind: 'well' }
+  if (facts.lost) return { kind: 'unknown', from: checkedAt }
+  if (!facts.changed) return { kind: 'well' }
   // a change since the last check that claims to be older (an imported message keeps its date) tells no time
   const isTold = facts.newestAt !== undefined && facts.newestAt.getTime() >= checkedAt.getTime() - SKEW_MS
   const newestAt = isTold ? facts.newestAt : undefined

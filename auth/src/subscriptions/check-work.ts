@@ -4,7 +4,7 @@
  * silence at most once a day). On the way it finds what else is to be watched (each calendar of a list) and what of ours
  * lives at the provider and belongs to nobody. It never reads content, and never decides that a connection is broken.
  */
-import type { Failure, Provider, Secret, SubscriptionQuestion } from '@flovify/providers'
+import type { CheckOutcome, Failure, Provider, Secret, SubscriptionQuestion } from '@flovify/providers'
 import { dueIn } from '../work/due.ts'
 import type { DueRow, WorkKind } from '../work/work.ts'
 import { type AddressNeeds, subscriptionAt } from './address.ts'
@@ -111,7 +111,7 @@ async function settle(
   due: DueRow,
   row: CheckRow,
   provider: Provider,
-  checked: { readonly changed: boolean; readonly cursor: string; readonly newestAt?: Date },
+  checked: Extract<CheckOutcome, { kind: 'checked' }>,
   { every, listed }: { readonly every: number; readonly listed: boolean },
 ): Promise<void> {
   const verdict = judgeCheck({
@@ -120,6 +120,7 @@ async function settle(
     suspectedAt: row.suspected_at,
     lastNotificationAt: row.last_notification_at,
     changed: checked.changed,
+    ...(checked.lost && { lost: true }),
     newestAt: checked.newestAt,
     pushDelayMs: provider.subscriptions.pushDelayMs(row.resource),
   })
@@ -127,8 +128,9 @@ async function settle(
     await deferCheck(needs.db, due, verdict.inSeconds, verdict.since)
     return
   }
-  const missed = verdict.kind === 'missed'
-  const replaced = missed && row.may_replace
+  const missed = verdict.kind !== 'well'
+  const silent = verdict.kind === 'missed'
+  const replaced = silent && row.may_replace
   const settled = await needs.db.transaction(async (tx) => {
     const { cursor } = checked
     const outcome = { inSeconds: every, cursor, checkedAt: row.now, missed, replaced, listed }
@@ -138,7 +140,7 @@ async function settle(
     if (replaced) {
       await markSilent(tx, row.id, verdict.from)
       await dueNow(tx, row.id)
-    } else if (!provider.subscriptions.isReplaced?.(row.resource))
+    } else if (silent && !provider.subscriptions.isReplaced?.(row.resource))
       // renewing tells whether it is there at all: one that is not is made anew at once
       await renewSoon(tx, row.id, NOT_WITHIN_SECONDS)
     const data = { from: verdict.from.toISOString(), to: row.now.toISOString(), replaced }
@@ -156,7 +158,9 @@ async function settle(
       from: verdict.from.toISOString(),
       replaced,
     },
-    'changes were not pushed; the gap is written down',
+    silent
+      ? 'changes were not pushed; the gap is written down'
+      : 'whether changes were not pushed cannot be found out; the gap is written down',
   )
 }
 

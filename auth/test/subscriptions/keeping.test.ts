@@ -396,6 +396,20 @@ describe('WI-16 what keeps subscriptions alive', () => {
       expect(await only()).toMatchObject({ state: 'active' })
     })
 
+    test('from where it can no longer count, a gap is written down and told; nothing is replaced for that', async () => {
+      await work(checks)
+      await pass(13)
+      g.google.checkWith = async () => ({ kind: 'checked', changed: false, cursor: 'c9', lost: true })
+      await work(checks)
+      expect(await gaps()).toEqual([{ reason: 'missed', minutes: 13 }])
+      expect((await g.eventTypes()).at(-1)).toBe('ca.flovify.subscription.v1.missed')
+      expect(await work(renewals)).toBe(0)
+      expect(await only()).toMatchObject({ state: 'active', silent: false })
+      await pass(16)
+      await work(checks)
+      expect(g.google.checks.at(-1)?.cursor).toBe('c9')
+    })
+
     test('without a token for the moment it asks again soon, not after a whole interval', async () => {
       await work(checks)
       await pass(13)
@@ -615,6 +629,8 @@ describe('WI-16 what keeps subscriptions alive', () => {
     }
     expect(judgeCheck({ ...facts, checkedAt: null }).kind).toBe('well')
     expect(judgeCheck({ ...facts, changed: false }).kind).toBe('well')
+    expect(judgeCheck({ ...facts, changed: false, lost: true })).toEqual({ kind: 'unknown', from: at(0) })
+    expect(judgeCheck({ ...facts, checkedAt: null, lost: true }).kind).toBe('well')
     expect(judgeCheck({ ...facts, lastNotificationAt: at(1) }).kind).toBe('well')
     expect(judgeCheck(facts)).toEqual({ kind: 'suspected', since: at(20), inSeconds: 180 })
     expect(judgeCheck({ ...facts, lastNotificationAt: at(-1), suspectedAt: at(18) })).toMatchObject({

@@ -79,8 +79,10 @@ async function checkMailbox(
   const outcome = await ask(
     `${mailbox}/history?startHistoryId=${cursor}&maxResults=${MOST_RECORDS}&${HISTORY_FIELDS}`,
   )
-  // too old to be counted from: nothing is known of what happened since
-  if (outcome.kind === 'answered' && outcome.answer.status === 404) return mailboxNow(host, mailbox, ask)
+  if (outcome.kind === 'answered' && outcome.answer.status === 404) {
+    const now = await mailboxNow(host, mailbox, ask)
+    return now.kind === 'failed' ? now : { ...now, lost: true }
+  }
   let newestMessage: string | undefined
   const checked = judge(host, outcome, (body) => {
     const history = member(body, 'history')
@@ -172,7 +174,7 @@ async function checkCalendar(
     `${api}/${resource}?updatedMin=${encodeURIComponent(from.toISOString())}&showDeleted=true&maxResults=1`,
   )
   if (outcome.kind === 'answered' && outcome.answer.status === 410)
-    return { kind: 'checked', changed: false, cursor: host.now().toISOString() }
+    return { kind: 'checked', changed: false, cursor: host.now().toISOString(), lost: true }
   return judge(host, outcome, (body) => {
     const items = member(body, 'items')
     const changed = !Number.isNaN(since) && isArray(items) && items.length > 0

@@ -48,7 +48,6 @@ async function checkDrive(host: Host, graph: string, request: SubscriptionCheck)
       request,
     )
   const body = await delta(request.cursor ?? 'latest')
-  // the cursor is too old to be counted from: nothing is known of what happened since
   const isGone = body.kind === 'failed' && body.status === 410
   const items = body.kind === 'read' ? member(body.json, 'value') : []
   if (body.kind === 'failed' && !isGone) return body
@@ -62,7 +61,8 @@ async function checkDrive(host: Host, graph: string, request: SubscriptionCheck)
   const latest = await delta('latest')
   if (latest.kind === 'failed') return latest
   const now = tokenOf(latest.json)
-  return now === undefined ? bad : { kind: 'checked', changed, cursor: now, ...more }
+  if (now === undefined) return bad
+  return { kind: 'checked', changed, cursor: now, ...more, ...(isGone && { lost: true }) }
 }
 
 /** Of the link that the next round begins with; undefined while there are more pages. */

@@ -289,7 +289,7 @@ describe('a check', () => {
     world.server.reply(history, ok({ history: [added('62'), { id: '64' }], historyId: '64' }))
     expect(await check('gmail', '61')).toEqual({ kind: 'checked', changed: true, cursor: '64' })
     world.server.reply(history, { status: 404, body: {} })
-    expect(await check('gmail', '1')).toEqual({ kind: 'checked', changed: false, cursor: '50' })
+    expect(await check('gmail', '1')).toEqual({ kind: 'checked', changed: false, cursor: '50', lost: true })
   })
 
   it('Drive: counts from the page token', async () => {
@@ -315,7 +315,7 @@ describe('a check', () => {
       newestAt: new Date(updated),
     })
     world.server.reply(`/${EVENTS}`, { status: 410, body: {} })
-    expect(await check(EVENTS, now)).toEqual({ kind: 'checked', changed: false, cursor: now })
+    expect(await check(EVENTS, now)).toEqual({ kind: 'checked', changed: false, cursor: now, lost: true })
   })
 
   it('the calendar list: by its members', async () => {
