@@ -90,6 +90,7 @@ export interface SubscriptionView {
   enabled: boolean
   /** When the provider was last asked whether something was not pushed. */
   last_checked_at: string | null
+  next_check_at: string | null
   /** Checks that found changes that were not pushed, and the newest of them. */
   missed: number
   missed_at: string | null

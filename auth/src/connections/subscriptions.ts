@@ -23,6 +23,7 @@ export interface SubscriptionView {
   readonly renews_at: string | null
   readonly renewal_failure_code: string | null
   readonly last_checked_at: string | null
+  readonly next_check_at: string | null
   /** Checks that found changes that were not pushed. */
   readonly missed: number
   /** Not switched off. */

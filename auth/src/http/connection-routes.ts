@@ -48,6 +48,7 @@ export const Connection = Type.Object({
       renewal_failure_code: MaybeText,
       enabled: Type.Boolean(),
       last_checked_at: MaybeText,
+      next_check_at: MaybeText,
       missed: Type.Integer(),
       missed_at: MaybeText,
       check_minutes: Type.Union([Type.Integer(), Type.Null()]),

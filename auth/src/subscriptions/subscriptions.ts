@@ -43,6 +43,7 @@ export interface SubscriptionView {
   readonly renews_at: string | null
   readonly renewal_failure_code: string | null
   readonly last_checked_at: string | null
+  readonly next_check_at: string | null
   readonly missed: number
   /** Not switched off. */
   readonly enabled: boolean
@@ -126,6 +127,7 @@ export function openSubscriptions(needs: SubscriptionsNeeds): Subscriptions {
           last_renewed_at: row.last_renewed_at?.toISOString() ?? null,
           renews_at: row.renews_at?.toISOString() ?? null,
           last_checked_at: row.last_checked_at?.toISOString() ?? null,
+          next_check_at: row.next_check_at?.toISOString() ?? null,
           missed_at: row.missed_at?.toISOString() ?? null,
         }
         views.set(connection_id, [...(views.get(connection_id) ?? []), view])

@@ -16,6 +16,7 @@ export interface SubscriptionRow {
   readonly renews_at: Date | null
   readonly renewal_failure_code: string | null
   readonly last_checked_at: Date | null
+  readonly next_check_at: Date | null
   readonly missed: number
   readonly enabled: boolean
   readonly missed_at: Date | null
@@ -29,6 +30,7 @@ export const findOfConnections = (db: Db, connectionIds: readonly string[]) =>
     select distinct on (s.connection_id, s.kind)
            s.id, s.connection_id, s.kind, resource, state, s.created_at, expires_at, last_notification_at, failure_code, last_renewed_at,
            case when state = 'active' then r.due_at end as renews_at, renewal_failure_code, k.checked_at as last_checked_at,
+           case when state = 'active' then k.due_at end as next_check_at,
            coalesce(k.missed, 0) as missed, o.kind is null as enabled, k.missed_at, k.every_seconds / 60 as check_minutes, g.gaps
       from auth.subscriptions s
       left join auth.subscription_renewals r on r.id = s.id

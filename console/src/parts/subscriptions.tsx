@@ -104,7 +104,7 @@ function Troubles({ subscription }: { subscription: SubscriptionView }): ReactNo
 
 function Times({ subscription }: { subscription: SubscriptionView }): ReactNode {
   const { state, created_at, expires_at, last_notification_at, renews_at, last_renewed_at } = subscription
-  const { last_checked_at, missed, missed_at } = subscription
+  const { last_checked_at, next_check_at, missed, missed_at } = subscription
   const isLive = state === 'active'
   return (
     <dl className="subscription-times">
@@ -114,6 +114,7 @@ function Times({ subscription }: { subscription: SubscriptionView }): ReactNode 
       {isLive && <Time name="Last renewed" at={last_renewed_at} />}
       {isLive && <Time name="Next renewal" at={renews_at} otherwise="when it is live" far />}
       {isLive && <Time name="Last checked" at={last_checked_at} otherwise="not yet" far />}
+      {isLive && <Time name="Next check" at={next_check_at} otherwise="when it is live" far />}
       <Time
         name={missed > 1 ? `Not pushed, ${missed} times, last` : 'Not pushed, last'}
         at={missed_at}
