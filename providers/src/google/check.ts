@@ -1,62 +1,40 @@
 /**
- * Asks Google cheaply whether a watched resource changed, and which calendars and shared drives there are
- * (protocols/google.md §3, §4.4). It reads no content. A cursor is what Google counts with: a history id, a page token,
+ * Asks Google cheaply whether a watched resource changed (protocols/google.md §3, §4.4). It reads no content. A cursor is what Google counts with: a history id, a page token,
  * a time of the last update, or a hash of the calendar list.
  */
 import { createHash } from 'node:crypto'
-import { type HttpAnswer, jsonOf, send, transportFailure } from '../http-answer.ts'
+import { type HttpAnswer, jsonOf, transportFailure } from '../http-answer.ts'
 import type {
   CheckOutcome,
   DiscoveryOutcome,
-  Failure,
   Host,
   Json,
   SubscriptionCheck,
   SubscriptionQuestion,
-  WantedSubscription,
 } from '../provider.ts'
 import { isArray, isObject, member, textMember } from '../webhook/hostile-json.ts'
+import { type Ask, asking, type Failed } from './ask.ts'
+import { calendarsOf, discover } from './discovery.ts'
 import { classifyApiError } from './failure.ts'
-import { CALENDAR_LIST, calendarEvents, DRIVE_CHANGES, GMAIL, sharedDriveChanges } from './resources.ts'
+import { CALENDAR_LIST, DRIVE_CHANGES, GMAIL } from './resources.ts'
 import type { GoogleSettings } from './settings.ts'
 
-/** So many calendars or shared drives of one account are watched; the simplest accounts have two. */
-const MOST_DISCOVERED = 100
-
-type Ask = (url: string) => Promise<{ kind: 'answered'; answer: HttpAnswer } | Failed>
-type Failed = { readonly kind: 'failed'; readonly failure: Failure }
-
 export function googleChecks(settings: GoogleSettings, host: Host) {
-  const asking =
-    (question: SubscriptionQuestion): Ask =>
-    async (url) => {
-      const outcome = await send(host, {
-        method: 'GET',
-        url,
-        headers: { authorization: `Bearer ${question.accessToken.reveal()}` },
-        signal: question.signal,
-      })
-      return outcome.kind === 'failed' ? { kind: 'failed', failure: transportFailure(outcome.code) } : outcome
-    }
   const at = {
     gmail: `${settings.gmailUrl}/gmail/v1/users/me`,
     api: settings.apiUrl,
   }
   return {
     check(request: SubscriptionCheck): Promise<CheckOutcome> {
-      const ask = asking(request)
+      const ask = asking(host, request)
       const { resource, cursor } = request
       if (resource === GMAIL) return checkMailbox(host, at.gmail, ask, cursor)
       if (resource === CALENDAR_LIST) return checkCalendarList(host, at.api, ask, cursor)
       if (resource.startsWith(DRIVE_CHANGES)) return checkDrive(host, at.api, resource, ask, cursor)
       return checkCalendar(host, at.api, resource, ask, cursor)
     },
-    async discover(question: SubscriptionQuestion): Promise<DiscoveryOutcome> {
-      const ask = asking(question)
-      if (question.resource === CALENDAR_LIST) return discoverCalendars(host, at.api, ask)
-      if (question.resource === DRIVE_CHANGES) return discoverDrives(host, at.api, ask)
-      return { kind: 'found', wanted: [] }
-    },
+    discover: (question: SubscriptionQuestion): Promise<DiscoveryOutcome> =>
+      discover(host, at.api, asking(host, question), question.resource),
   }
 }
 
@@ -185,26 +163,6 @@ async function checkCalendar(
   })
 }
 
-async function calendarsOf(
-  host: Host,
-  api: string,
-  ask: Ask,
-): Promise<{ kind: 'ids'; ids: string[] } | Failed> {
-  const outcome = await ask(`${api}/${CALENDAR_LIST}?maxResults=250`)
-  if (outcome.kind === 'failed') return outcome
-  if (outcome.answer.status !== 200)
-    return { kind: 'failed', failure: classifyApiError(outcome.answer, host.now()) }
-  const items = member(jsonOf(outcome.answer), 'items')
-  if (!isArray(items)) return { kind: 'failed', failure: transportFailure('bad_calendar_list') }
-  const ids = items.flatMap((item) => {
-    const id = textMember(item, 'id')
-    // of these only the busy times may be read: they cannot be watched
-    const isReadable = textMember(item, 'accessRole') !== 'freeBusyReader' && member(item, 'deleted') !== true
-    return id !== undefined && id !== '' && id.length <= 1024 && isReadable ? [id] : []
-  })
-  return { kind: 'ids', ids: ids.slice(0, MOST_DISCOVERED) }
-}
-
 async function checkCalendarList(
   host: Host,
   api: string,
@@ -215,24 +173,6 @@ async function checkCalendarList(
   if (found.kind === 'failed') return found
   const now = createHash('sha256').update(JSON.stringify(found.ids.toSorted())).digest('base64url')
   return { kind: 'checked', changed: cursor !== undefined && cursor !== now, cursor: now }
-}
-
-async function discoverCalendars(host: Host, api: string, ask: Ask): Promise<DiscoveryOutcome> {
-  const found = await calendarsOf(host, api, ask)
-  return found.kind === 'failed' ? found : { kind: 'found', wanted: found.ids.map(calendarEvents) }
-}
-
-async function discoverDrives(host: Host, api: string, ask: Ask): Promise<DiscoveryOutcome> {
-  const outcome = await ask(`${api}/drive/v3/drives?pageSize=${MOST_DISCOVERED}`)
-  if (outcome.kind === 'failed') return outcome
-  if (outcome.answer.status !== 200)
-    return { kind: 'failed', failure: classifyApiError(outcome.answer, host.now()) }
-  const drives = member(jsonOf(outcome.answer), 'drives')
-  const wanted: WantedSubscription[] = (isArray(drives) ? drives : []).flatMap((drive) => {
-    const id = textMember(drive, 'id')
-    return id === undefined || !/^[\w-]{1,200}$/.test(id) ? [] : [sharedDriveChanges(id)]
-  })
-  return { kind: 'found', wanted }
 }
 
 function judge(
