@@ -3,7 +3,8 @@
  * back at the provider, and connects the same account again. Nothing is written past the service's own doors.
  */
 import { randomBytes } from 'node:crypto'
-import type { ProviderName, RefreshWorld } from './refresh-world.ts'
+import type { RefreshWorld } from './refresh-world.ts'
+import type { ProviderName } from './seed-grants.ts'
 
 export interface Person {
   readonly provider: ProviderName

@@ -5,7 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Person } from './reconnecting.ts'
-import { ACCOUNTS, type ProviderName, type RefreshWorld } from './refresh-world.ts'
+import { ACCOUNTS, type RefreshWorld } from './refresh-world.ts'
+import type { ProviderName } from './seed-grants.ts'
 import { clockOf } from './subscription-world.ts'
 
 export const KINDS = [

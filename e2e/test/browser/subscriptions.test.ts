@@ -46,7 +46,14 @@ describe('what is watched', { timeout: 90_000 }, () => {
     await until('it is live', async () => (await row())?.state === 'active')
     await open()
     await page.getByText('Receiving', { exact: true }).waitFor()
-    for (const name of ['Watched since', 'Until', 'Last renewed', 'Next renewal', 'Last checked', 'Next check'])
+    for (const name of [
+      'Watched since',
+      'Until',
+      'Last renewed',
+      'Next renewal',
+      'Last checked',
+      'Next check',
+    ])
       await page.getByText(name, { exact: true }).waitFor()
     await page.getByText('Nothing received yet').waitFor()
     await world.control('/message', { provider: 'microsoft', account: ACCOUNT, subject: 'Hello' })

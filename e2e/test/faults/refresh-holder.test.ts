@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTestDatabase, type TestDatabase } from '@flovify/local/test-database'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
-import { openRefreshWorld, type ProviderName, type RefreshWorld } from '../../src/refresh-world.ts'
+import { openRefreshWorld, type RefreshWorld } from '../../src/refresh-world.ts'
+import type { ProviderName } from '../../src/seed-grants.ts'
 
 /** REFRESH_LEASE_SECONDS of auth/src/connections/refresh.ts, with time for the request. */
 const LEASE_MS = 30_000
