@@ -3,12 +3,11 @@
  * becomes of a connection whose refresh is answered so, and of a person whose code is. The expectations come from the
  * class that protocols/microsoft.md §1.6 and protocols/google.md §1.6 give to each row, not from our own classification.
  */
-import { randomBytes } from 'node:crypto'
-import { type Simulators, startSimulators } from '@flovify/simulators'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
-import { ask, askJson, json } from '../http/wire.ts'
-import { openWorld, type World } from '../world.ts'
+import { json } from '../http/wire.ts'
+import { openSimulated, type Simulated } from '../simulated.ts'
+import type { World } from '../world.ts'
 
 const DAY = 86_400
 const ACCOUNTS = { google: 'gita@flow.test', microsoft: 'adele@contoso.test' } as const
@@ -40,52 +39,17 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   throttled: { status: 'active', again: [50, 130], told: 503, alarm: false },
 }
 
-let simulators: Simulators
+let simulated: Simulated
 let world: World
 let user: string
 
 beforeAll(async () => {
-  const app = (provider: Name) => ({
-    port: 0,
-    clientId: `client-of-${provider}`,
-    clientSecret: `secret-of-${provider}`,
-    redirectUris: [`http://127.0.0.1:8000/webhook/oauth/${provider}/callback`],
-  })
-  simulators = await startSimulators({
-    controlPort: 0,
-    microsoft: app('microsoft'),
-    google: {
-      ...app('google'),
-      pubsub: {
-        topic: 'projects/project/topics/gmail',
-        subscription: 'projects/project/subscriptions/gmail',
-        audience: 'https://webhooks.example.com/webhook/events/google',
-        serviceAccount: 'push@project.iam.gserviceaccount.com',
-        pushUrl: 'http://127.0.0.1:9/webhook/events/google',
-      },
-    },
-  })
-  world = await openWorld({
-    environment: {
-      // nobody works ahead: each request at the provider is one that the test has caused
-      AUTH_ROLE: 'door',
-      MICROSOFT_LOGIN_URL: simulators.microsoftUrl,
-      MICROSOFT_GRAPH_URL: simulators.microsoftUrl,
-      GOOGLE_ACCOUNTS_URL: simulators.googleUrl,
-      GOOGLE_TOKEN_URL: simulators.googleUrl,
-      GOOGLE_API_URL: simulators.googleUrl,
-      GMAIL_API_URL: simulators.googleUrl,
-    },
-  })
-  const row = await world.db.one<{ id: string }>(
-    sql`insert into auth.users (email) values ('rows@example.com') returning id::text id`,
-  )
-  user = row?.id ?? ''
+  // nobody works ahead: each request at the provider is one that the test has caused
+  simulated = await openSimulated({ environment: { AUTH_ROLE: 'door' } })
+  world = simulated.world
+  user = await simulated.newUser()
 })
-afterAll(async () => {
-  await world.close()
-  await simulators.close()
-})
+afterAll(() => simulated.close())
 beforeEach(async () => {
   await control('/reset', {})
   await world.db.rows(
@@ -97,15 +61,9 @@ beforeEach(async () => {
   world.lines.length = 0
 })
 
-async function control(path: string, body?: unknown): Promise<unknown> {
-  const response = await fetch(`${simulators.controlUrl}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: { authorization: `Bearer ${simulators.controlToken}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-  return response.json()
-}
+const control: Simulated['control'] = (path, body) => simulated.control(path, body)
+const post: Simulated['post'] = (path, body) => simulated.post(path, body)
+const complete = (provider: Name) => simulated.complete(user, provider, ACCOUNTS[provider])
 
 const rowsOf = async (provider: Name): Promise<readonly FailureRow[]> =>
   ((await control('/failure-rows')) as Record<string, FailureRow[]>)[provider] ?? []
@@ -113,34 +71,6 @@ const requests = async (provider: Name, grant: string): Promise<number> =>
   ((await control(`/token-requests/${provider}`)) as { requests: { grant: string }[] }).requests.filter(
     (request) => request.grant === grant,
   ).length
-const post = (path: string, body: unknown) =>
-  askJson(world.internalPort, 'POST', path, { 'x-service-token': world.serviceToken }, body)
-
-/** The whole way: state, consent, callback, ticket, exchange. @returns the answer to the completion, and it again */
-async function complete(provider: Name) {
-  const binding = randomBytes(32).toString('base64url')
-  const begun = json(
-    await post('/internal/oauth/create-state', { user_id: user, provider, session_binding: binding }),
-  ) as { authUrl: string }
-  const back = (await control('/authorize', { authUrl: begun.authUrl, account: ACCOUNTS[provider] })) as {
-    method: string
-    url: string
-    contentType?: string
-    body?: string
-  }
-  const url = new URL(back.url)
-  const answer = await ask(world.publicPort, {
-    method: back.method,
-    path: url.pathname + url.search,
-    ...(back.body === undefined
-      ? {}
-      : { body: back.body, headers: { 'content-type': back.contentType ?? '' } }),
-  })
-  const ticket = /#ticket=(.+)$/.exec(String(answer.headers.location))?.[1]
-  const finish = () => post('/internal/oauth/complete', { ticket, user_id: user, session_binding: binding })
-  return { first: await finish(), again: finish }
-}
-
 const alarms = async (provider: Name): Promise<string[]> => {
   const rows = await world.db.rows<{ code: string }>(
     sql`select code from auth.provider_alarms where provider = ${provider}`,

@@ -1,69 +1,27 @@
 /** The doors to tokens of the composed service, three of it on one database, against the simulated providers. */
-import { randomBytes } from 'node:crypto'
-import { type Simulators, startSimulators } from '@flovify/simulators'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { until } from '../http/people.ts'
-import { ask, askJson, json } from '../http/wire.ts'
-import { openWorld, type World } from '../world.ts'
+import { ask, json } from '../http/wire.ts'
+import { openSimulated, type Simulated } from '../simulated.ts'
+import type { World } from '../world.ts'
 
 const CANARY = 'CANARY-'
-let simulators: Simulators
+let simulated: Simulated
 let world: World
-const offsetMs = 0
 
 beforeAll(async () => {
-  const app = (provider: string) => ({
-    port: 0,
-    clientId: `client-of-${provider}`,
-    clientSecret: `secret-of-${provider}`,
-    redirectUris: [`http://127.0.0.1:8000/webhook/oauth/${provider}/callback`],
-  })
-  simulators = await startSimulators({
-    controlPort: 0,
-    canary: CANARY,
-    now: () => Date.now() + offsetMs,
-    microsoft: app('microsoft'),
-    google: {
-      ...app('google'),
-      pubsub: {
-        topic: 'projects/project/topics/gmail',
-        subscription: 'projects/project/subscriptions/gmail',
-        audience: 'https://webhooks.example.com/webhook/events/google',
-        serviceAccount: 'push@project.iam.gserviceaccount.com',
-        pushUrl: 'http://127.0.0.1:9/webhook/events/google',
-      },
-    },
-  })
-  world = await openWorld({
-    instances: 3,
-    environment: {
-      MICROSOFT_LOGIN_URL: simulators.microsoftUrl,
-      MICROSOFT_GRAPH_URL: simulators.microsoftUrl,
-      GOOGLE_ACCOUNTS_URL: simulators.googleUrl,
-      GOOGLE_TOKEN_URL: simulators.googleUrl,
-      GOOGLE_API_URL: simulators.googleUrl,
-      GMAIL_API_URL: simulators.googleUrl,
-    },
-  })
+  simulated = await openSimulated({ instances: 3, canary: CANARY })
+  world = simulated.world
 })
-afterAll(async () => {
-  await world.close()
-  await simulators.close()
-})
+afterAll(() => simulated.close())
 beforeEach(async () => {
   await control('/reset', {})
 })
 
-async function control(path: string, body?: unknown): Promise<unknown> {
-  const response = await fetch(`${simulators.controlUrl}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: { authorization: `Bearer ${simulators.controlToken}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-  return response.json()
-}
+const control: Simulated['control'] = (path, body) => simulated.control(path, body)
+const post: Simulated['post'] = (path, body, instance) => simulated.post(path, body, instance)
+const connect: Simulated['connect'] = (user, provider, account) => simulated.connect(user, provider, account)
 
 const refreshesAt = async (provider: string): Promise<number> => {
   const state = (await control('/state')) as Record<string, { tokenRequests: Record<string, number> }>
@@ -71,43 +29,6 @@ const refreshesAt = async (provider: string): Promise<number> => {
 }
 
 const service = () => ({ 'x-service-token': world.serviceToken })
-const post = (path: string, body: unknown, instance = 0) =>
-  askJson(world.instances[instance]?.internalPort ?? 0, 'POST', path, service(), body)
-
-/** The whole way: state, consent, callback, ticket, exchange. */
-async function connect(userId: string, provider: string, account: string): Promise<string> {
-  const binding = randomBytes(32).toString('base64url')
-  const begun = json(
-    await post('/internal/oauth/create-state', { user_id: userId, provider, session_binding: binding }),
-  ) as { authUrl: string }
-  const back = (await control('/authorize', { authUrl: begun.authUrl, account })) as {
-    method: string
-    url: string
-    contentType?: string
-    body?: string
-  }
-  const url = new URL(back.url)
-  const answer = await ask(world.publicPort, {
-    method: back.method,
-    path: url.pathname + url.search,
-    ...(back.body === undefined
-      ? {}
-      : { body: back.body, headers: { 'content-type': back.contentType ?? '' } }),
-  })
-  const ticket = /#ticket=(.+)$/.exec(String(answer.headers.location))?.[1]
-  const done = json(
-    await post('/internal/oauth/complete', { ticket, user_id: userId, session_binding: binding }),
-  ) as { connection: { id: string } }
-  return done.connection.id
-}
-
-const newUser = async () =>
-  (
-    await world.db.one<{ id: string }>(
-      sql`insert into auth.users (email) values (${`${randomBytes(6).toString('hex')}@example.com`}) returning id::text id`,
-    )
-  )?.id ?? ''
-
 const expireIn = (id: string, seconds: number) =>
   world.db.rows(sql`
     update auth.oauth_tokens
@@ -124,7 +45,7 @@ describe.each([
   let user: string
   let id: string
   beforeAll(async () => {
-    user = await newUser()
+    user = await simulated.newUser()
     id = await connect(user, provider, account)
   })
 
@@ -253,7 +174,7 @@ describe('the doors', () => {
   })
 
   test('the refreshes of the composed service are due rows that its worker works on', async () => {
-    const user = await newUser()
+    const user = await simulated.newUser()
     const id = await connect(user, 'google', 'hugo@flow.test')
     await expireIn(id, 500)
     await world.db.rows(sql`update auth.refreshes set due_at = auth.clock() where id = ${id}`)
@@ -267,7 +188,7 @@ describe('the doors', () => {
   })
 
   test('a subscription whose create comes late gets a refreshed token', async () => {
-    const user = await newUser()
+    const user = await simulated.newUser()
     const id = await connect(user, 'google', 'gita@flow.test')
     // the first create must be over, or it would settle what this test arranges
     await until('active at first', async () => {

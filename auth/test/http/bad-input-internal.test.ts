@@ -1,53 +1,20 @@
 /** Bad input at every route of the internal API, generated from its own description: a fitting 4xx in one shape. */
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openWorld, type World } from '../world.ts'
-import { type Person, signIn } from './people.ts'
-import { type ListedRoute, listRoutes, nameOf, needsAField, pathOf, sampleOf } from './route-list.ts'
-import { type Answer, ask, type Question } from './wire.ts'
+import { describe, expect, test } from 'vitest'
+import { askEveryRoute, CANARY, expectRefusal } from './every-route.ts'
+import { nameOf, needsAField, sampleOf } from './route-list.ts'
+import { ask } from './wire.ts'
 
-const CANARY = 'canary9c1e'
 const MIB = 1024 * 1024
 
-let world: World
-let routes: ListedRoute[]
-let withBody: ListedRoute[]
-let admin: Person
-
-beforeAll(async () => {
-  world = await openWorld()
-  routes = await listRoutes(world.internalPort)
-  withBody = routes.filter(({ hasBody }) => hasBody)
-  admin = await signIn(world, 'admin@example.com', 'admin')
-})
-afterAll(async () => {
-  const errors = world.lines.filter((line) => line.includes('"level":"error"'))
-  await world.close()
-  expect(errors).toEqual([])
-})
-
-const call = (route: ListedRoute, question: Partial<Question> = {}): Promise<Answer> =>
-  ask(world.internalPort, {
-    method: route.method,
-    path: pathOf(route),
-    ...question,
-    headers: { ...admin.headers, 'content-type': 'application/json', ...question.headers },
-  })
-
-/** The one shape of a refusal: two members, nothing of the request, nothing of our files. */
-function expectRefusal(what: unknown, answer: Answer, ...statuses: number[]): void {
-  expect([what, answer.status, statuses.includes(answer.status)]).toEqual([what, answer.status, true])
-  expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
-  const body = JSON.parse(answer.text) as Record<string, unknown>
-  expect(Object.keys(body).sort()).toEqual(['error', 'message'])
-  expect(body.error).toMatch(/^[a-z_]+$/)
-  expect(answer.text).not.toMatch(/canary|node_modules|\.ts\b|\bat \w+ \(|Error:/)
-}
+const every = askEveryRoute()
+const { call } = every
+const withBody = () => every.routes.filter(({ hasBody }) => hasBody)
 
 describe('bad input at the internal API', () => {
   test('another method: 405 with Allow', async () => {
     const paths = new Map<string, string[]>([['/openapi.json', ['GET']]])
-    for (const route of routes)
+    for (const route of every.routes)
       paths.set(route.pattern.replace('{id}', 'x'), [
         ...(paths.get(route.pattern.replace('{id}', 'x')) ?? []),
         route.method,
@@ -55,7 +22,7 @@ describe('bad input at the internal API', () => {
     for (const [path, allowed] of paths)
       for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'HEAD']) {
         if (allowed.includes(method)) continue
-        const answer = await ask(world.internalPort, { method, path, headers: admin.headers })
+        const answer = await ask(every.world.internalPort, { method, path, headers: every.admin.headers })
         expect([method, path, answer.status, answer.headers.allow]).toEqual([
           method,
           path,
@@ -67,7 +34,7 @@ describe('bad input at the internal API', () => {
   })
 
   test('another content type: 415', async () => {
-    for (const route of withBody)
+    for (const route of withBody())
       for (const type of [
         'text/plain',
         'application/x-www-form-urlencoded',
@@ -88,13 +55,13 @@ describe('bad input at the internal API', () => {
   test('a body of 1 MiB and a byte, told or in chunks: 413', async () => {
     const body = `{"name":"${'x'.repeat(MIB - 10)}"}`
     expect(Buffer.byteLength(body)).toBe(MIB + 1)
-    for (const route of withBody)
+    for (const route of withBody())
       for (const chunked of [false, true])
         expectRefusal(nameOf(route), await call(route, { body, chunked }), 413)
   })
 
   test('a compressed body: 415, also when it would decompress to something right', async () => {
-    for (const route of withBody)
+    for (const route of withBody())
       for (const encoding of ['gzip', 'br', 'deflate', 'gzip, gzip', CANARY])
         expectRefusal(
           nameOf(route),
@@ -127,7 +94,7 @@ describe('bad input at the internal API', () => {
       Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]),
       Buffer.concat([Buffer.from('{"name":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
     ]
-    for (const route of withBody)
+    for (const route of withBody())
       for (const body of needsAField(route)
         ? broken
         : broken.filter((text) => text !== '{}' && text !== '\ufeff{}'))
@@ -135,7 +102,7 @@ describe('bad input at the internal API', () => {
   })
 
   test('invalid UTF-8 inside a body that is otherwise right: 400, never repaired', async () => {
-    for (const route of withBody) {
+    for (const route of withBody()) {
       const sample = sampleOf(route)
       const [name] = Object.keys(sample)
       const text = Buffer.from(
@@ -148,7 +115,7 @@ describe('bad input at the internal API', () => {
   })
 
   test('a field that nobody asked for, or a missing one: 400', async () => {
-    for (const route of withBody) {
+    for (const route of withBody()) {
       const sample = sampleOf(route)
       for (const more of [CANARY, 'id', 'role_', 'isAdmin', 'owner_id', 'toString'])
         expectRefusal(
@@ -164,7 +131,7 @@ describe('bad input at the internal API', () => {
   })
 
   test('IA-06 arrays, numbers, objects and nulls for strings: 400', async () => {
-    for (const route of withBody) {
+    for (const route of withBody()) {
       const sample = sampleOf(route)
       // ids of users may be integers
       for (const name of Object.keys(sample))
@@ -187,7 +154,7 @@ describe('bad input at the internal API', () => {
   })
 
   test('strings of a million characters, empty ones, and NUL: a 4xx', async () => {
-    for (const route of withBody) {
+    for (const route of withBody()) {
       const sample = sampleOf(route)
       for (const name of Object.keys(sample))
         for (const wrong of [

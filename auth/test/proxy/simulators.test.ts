@@ -1,68 +1,25 @@
 /** The proxy before the simulated providers: Graph and Gmail, with tokens that came by the whole way of connecting. */
-import { randomBytes } from 'node:crypto'
-import { type Simulators, startSimulators } from '@flovify/simulators'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { sql } from '../../src/db/sql.ts'
-import { type Answer, ask, askJson, json, raw } from '../http/wire.ts'
-import { openWorld, type World } from '../world.ts'
+import { type Answer, ask, raw } from '../http/wire.ts'
+import { openSimulated, type Simulated } from '../simulated.ts'
+import type { World } from '../world.ts'
 import { HOSTILE } from './hostile-paths.ts'
 
-let simulators: Simulators
+let simulated: Simulated
 let world: World
 
 beforeAll(async () => {
-  const app = (provider: string) => ({
-    port: 0,
-    clientId: `client-of-${provider}`,
-    clientSecret: `secret-of-${provider}`,
-    redirectUris: [`http://127.0.0.1:8000/webhook/oauth/${provider}/callback`],
-  })
-  simulators = await startSimulators({
-    controlPort: 0,
-    canary: 'CANARY-',
-    microsoft: app('microsoft'),
-    google: {
-      ...app('google'),
-      pubsub: {
-        topic: 'projects/project/topics/gmail',
-        subscription: 'projects/project/subscriptions/gmail',
-        audience: 'https://webhooks.example.com/webhook/events/google',
-        serviceAccount: 'push@project.iam.gserviceaccount.com',
-        pushUrl: 'http://127.0.0.1:9/webhook/events/google',
-      },
-    },
-  })
-  world = await openWorld({
-    environment: {
-      MICROSOFT_LOGIN_URL: simulators.microsoftUrl,
-      MICROSOFT_GRAPH_URL: simulators.microsoftUrl,
-      GOOGLE_ACCOUNTS_URL: simulators.googleUrl,
-      GOOGLE_TOKEN_URL: simulators.googleUrl,
-      GOOGLE_API_URL: simulators.googleUrl,
-      GMAIL_API_URL: simulators.googleUrl,
-      // what Auth asks for itself would be counted here
-      GOOGLE_WATCH: 'none',
-      MICROSOFT_WATCH: 'none',
-    },
-  })
+  // what Auth asks for itself would be counted here
+  const environment = { GOOGLE_WATCH: 'none', MICROSOFT_WATCH: 'none' }
+  simulated = await openSimulated({ canary: 'CANARY-', environment })
+  world = simulated.world
 })
-afterAll(async () => {
-  await world.close()
-  await simulators.close()
-})
+afterAll(() => simulated.close())
 beforeEach(async () => {
   await control('/reset', {})
 })
 
-async function control(path: string, body?: unknown): Promise<unknown> {
-  const response = await fetch(`${simulators.controlUrl}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: { authorization: `Bearer ${simulators.controlToken}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-  return response.json()
-}
+const control: Simulated['control'] = (path, body) => simulated.control(path, body)
 
 interface Seen {
   tokenRequests: Record<string, number>
@@ -75,42 +32,13 @@ const seenAt = async (provider: string): Promise<Seen> => {
 }
 
 const service = () => ({ 'x-service-token': world.serviceToken })
-const post = (path: string, body: unknown) => askJson(world.internalPort, 'POST', path, service(), body)
-
-/** State, consent, callback, ticket, exchange. */
-async function connect(provider: string, account: string): Promise<string> {
-  const user = await world.db.one<{ id: string }>(
-    sql`insert into auth.users (email) values (${`${provider}@example.com`}) returning id::text id`,
-  )
-  const begin = { user_id: user?.id, provider, session_binding: randomBytes(32).toString('base64url') }
-  const { authUrl } = json(await post('/internal/oauth/create-state', begin)) as { authUrl: string }
-  const back = (await control('/authorize', { authUrl, account })) as {
-    method: string
-    url: string
-    contentType?: string
-    body?: string
-  }
-  const { pathname, search } = new URL(back.url)
-  const answer = await ask(world.publicPort, {
-    method: back.method,
-    path: pathname + search,
-    ...(back.body === undefined
-      ? {}
-      : { body: back.body, headers: { 'content-type': back.contentType ?? '' } }),
-  })
-  const ticket = /#ticket=(.+)$/.exec(String(answer.headers.location))?.[1]
-  const { user_id, session_binding } = begin
-  const done = json(await post('/internal/oauth/complete', { ticket, user_id, session_binding }))
-  return (done as { connection: { id: string } }).connection.id
-}
-
 describe.each([
   ['microsoft', 'adele@contoso.test', 'graph/v1.0/me', '/v1.0/me'],
   ['google', 'gita@flow.test', 'gmail/users/me/profile', '/gmail/v1/users/me/profile'],
 ])('the proxy to %s', (provider, account, path, upstreamPath) => {
   let id: string
   beforeAll(async () => {
-    id = await connect(provider, account)
+    id = await simulated.connect(await simulated.newUser(), provider, account)
   })
   const call = (rest: string): Promise<Answer> =>
     ask(world.internalPort, { path: `/internal/connections/${id}/proxy/${rest}`, headers: service() })
