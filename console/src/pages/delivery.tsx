@@ -4,6 +4,7 @@ import type { ReactNode } from 'react'
 import { ApiError, type Session } from '../api.ts'
 import { useDelivery, useRetry } from '../delivery-queries.ts'
 import { explainEnd } from '../delivery-sentences.ts'
+import { NextAttempt } from '../parts/attempt.tsx'
 import { AttemptStep } from '../parts/attempt-step.tsx'
 import { Icon } from '../parts/icons.tsx'
 import { Moment } from '../parts/moment.tsx'
@@ -86,16 +87,7 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
           {delivery.attempts.map((attempt) => (
             <AttemptStep key={attempt.number} attempt={attempt} />
           ))}
-          {next !== null && (
-            <li className="step step-busy">
-              <span className="step-what">
-                {delivery.attempts.length === 0 ? 'First attempt' : 'Next attempt'}
-              </span>
-              <span className="muted step-when">
-                <Moment at={next} far />
-              </span>
-            </li>
-          )}
+          {next !== null && <NextAttempt at={next} made={delivery.attempts.length} />}
         </ol>
       </section>
       <section aria-labelledby="about">

@@ -1,8 +1,9 @@
 /** One event: what it says, where it went, try by try, and its payload as text. */
-import type { AttemptView, DeliveryView, EventDetail } from '@flovify/client/wire'
+import type { DeliveryView, EventDetail } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { ApiError } from '../api.ts'
 import { indentJson } from '../indent-json.ts'
+import { Attempt, NextAttempt } from '../parts/attempt.tsx'
 import { Icon } from '../parts/icons.tsx'
 import { Moment } from '../parts/moment.tsx'
 import { Failure, Loading, Notice } from '../parts/notice.tsx'
@@ -11,7 +12,6 @@ import { ProviderIcon } from '../parts/provider-icon.tsx'
 import { useEvent, useProviders } from '../queries.ts'
 import { Link, PageHeading } from '../router.tsx'
 import { explainDeliveries, explainDelivery, nameEvent } from '../sentences.ts'
-import { duration } from '../times.ts'
 
 export function EventPage({ id }: { id: string }): ReactNode {
   const event = useEvent(id)
@@ -149,36 +149,8 @@ function Delivery({ delivery, receivedAt }: { delivery: DeliveryView; receivedAt
         {delivery.attempts.map((attempt) => (
           <Attempt key={attempt.number} attempt={attempt} />
         ))}
-        {next !== undefined && (
-          <li className="step step-busy">
-            <span className="step-what">
-              {delivery.attempts.length === 0 ? 'First attempt' : 'Next attempt'}
-            </span>
-            <span className="muted step-when">
-              <Moment at={next} far />
-            </span>
-          </li>
-        )}
+        {next !== undefined && <NextAttempt at={next} made={delivery.attempts.length} />}
       </ol>
-    </li>
-  )
-}
-
-function Attempt({ attempt }: { attempt: AttemptView }): ReactNode {
-  const good = attempt.outcome === 'delivered'
-  return (
-    <li className={`step step-${good ? 'good' : 'bad'}`}>
-      <span className="step-what">
-        Attempt {attempt.number}: {good ? 'delivered' : 'failed'}
-        <span className="step-detail">
-          {attempt.status !== null && <code>HTTP {attempt.status}</code>}
-          <span className="muted">{duration(attempt.duration_ms)}</span>
-          {attempt.error !== null && <code>{attempt.error}</code>}
-        </span>
-      </span>
-      <span className="muted step-when">
-        <Moment at={attempt.started_at} />
-      </span>
     </li>
   )
 }

@@ -2,32 +2,19 @@
 import type { AttemptDetail } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { explainAttempt } from '../delivery-sentences.ts'
-import { duration } from '../times.ts'
-import { Moment } from './moment.tsx'
+import { Attempt } from './attempt.tsx'
 import { Phases } from './phases.tsx'
 
 export function AttemptStep({ attempt }: { attempt: AttemptDetail }): ReactNode {
-  const good = attempt.outcome === 'delivered'
   const why = explainAttempt(attempt)
   return (
-    <li className={`step step-${good ? 'good' : 'bad'}`}>
-      <span className="step-what">
-        Attempt {attempt.number}: {good ? 'delivered' : 'failed'}
-        <span className="step-detail">
-          {attempt.status !== null && <code>HTTP {attempt.status}</code>}
-          <span className="muted">{duration(attempt.duration_ms)}</span>
-          {attempt.error !== null && <code>{attempt.error}</code>}
-        </span>
-      </span>
-      <span className="muted step-when">
-        <Moment at={attempt.started_at} />
-      </span>
+    <Attempt attempt={attempt}>
       <div className="step-more">
         {why !== undefined && <p>{why}</p>}
         <Phases phases={attempt.phases} />
         <Answer attempt={attempt} />
       </div>
-    </li>
+    </Attempt>
   )
 }
 
