@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { Browserless } from '../../local/src/browserless.ts'
 import { type Stack, startStack } from '../../local/src/stack.ts'
+import { askSimulators } from './control.ts'
 
 export interface MovedStack {
   readonly stack: Stack
@@ -34,15 +35,7 @@ export async function openMovedStack(
   await alice.connect('microsoft', 'adele@contoso.test')
   await alice.connect('google', 'gita@flow.test')
 
-  const control: MovedStack['control'] = async (path, body) => {
-    const response = await fetch(`${stack.urls.control}${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: { authorization: `Bearer ${stack.secrets.controlToken}`, 'content-type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-    return (await response.json()) as Awaited<ReturnType<MovedStack['control']>>
-  }
+  const control: MovedStack['control'] = (path, body) => askSimulators(stack, path, body)
   return {
     stack,
     db,

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Browserless } from '../../local/src/browserless.ts'
 import { type Stack, startStack } from '../../local/src/stack.ts'
+import { askSimulators } from '../src/control.ts'
 
 const DRIVE = 'https://www.googleapis.com/auth/drive'
 const GMAIL = 'https://www.googleapis.com/auth/gmail.readonly'
@@ -25,24 +26,13 @@ describe('accounts and what they grant', () => {
     await alice.signIn(await stack.signinUrl('alice@example.com', 'user'))
     await bob.signIn(await stack.signinUrl('bob@example.com', 'user'))
   })
-  beforeEach(() => control('POST', '/reset', {}))
+  beforeEach(() => control('/reset', {}))
   afterAll(async () => {
     await stack?.stop()
     await rm(directory, { recursive: true, force: true })
   })
 
-  const control = async (method: 'GET' | 'POST', path: string, body?: unknown) => {
-    const response = await fetch(`${stack.urls.control}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${stack.secrets.controlToken}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-    return response.status === 204 ? undefined : response.json()
-  }
+  const control = (path: string, body?: unknown) => askSimulators(stack, path, body)
   const internal = (path: string, body?: object) =>
     fetch(`${stack.urls.internal}${path}`, {
       method: 'POST',
@@ -56,7 +46,7 @@ describe('accounts and what they grant', () => {
   const types = async () => (await alice.events()).map((event) => event.type.replace('ca.flovify.', ''))
   const tokenRequests = async (provider: string) =>
     (
-      (await control('GET', `/token-requests/${provider}`)) as {
+      (await control(`/token-requests/${provider}`)) as {
         requests: { grant: string; status: number | null }[]
       }
     ).requests
@@ -89,7 +79,7 @@ describe('accounts and what they grant', () => {
     await expect(alice.connect('google', 'hugo@flow.test', { connectionId: id })).rejects.toThrow(
       'account_mismatch',
     )
-    const { google } = (await control('GET', '/state')) as { google: { requests: Record<string, number> } }
+    const { google } = (await control('/state')) as { google: { requests: Record<string, number> } }
     expect(Object.keys(google.requests).filter((route) => route.includes('revoke'))).toEqual([])
     expect((await internal(`/internal/connections/${his.id}/token`)).status).toBe(200)
     await bob.disconnect(his.id)
@@ -124,7 +114,7 @@ describe('accounts and what they grant', () => {
   })
 
   test('where an administrator must agree: the person gets a link, it works once, and links no account', async () => {
-    await control('POST', '/faults', { provider: 'microsoft', requireAdmin: { at: 'callback' } })
+    await control('/faults', { provider: 'microsoft', requireAdmin: { at: 'callback' } })
     const returned = await alice.callBack(await alice.begin('microsoft'), 'bruno@contoso.test')
     expect(returned.headers.get('location')).toContain('/auth/error?reason=admin_required')
     const link = await alice.linkForAdmin('microsoft')
@@ -143,7 +133,7 @@ describe('accounts and what they grant', () => {
     const ticket = await alice.consent(await alice.begin('google'), 'hugo@flow.test')
     const redeemed = (await tokenRequests('google')).length
     const connections = (await alice.connections()).length
-    await control('POST', '/faults', { provider: 'google', tokenDelayMs: 3_000 })
+    await control('/faults', { provider: 'google', tokenDelayMs: 3_000 })
     const finishing = alice.finish(ticket).then(
       () => 'finished',
       () => 'cut',
@@ -152,7 +142,7 @@ describe('accounts and what they grant', () => {
     await stack.auth.kill('SIGKILL')
     expect(await finishing).toBe('cut')
     await stack.auth.restart()
-    await control('POST', '/faults', { provider: 'google', tokenDelayMs: 0 })
+    await control('/faults', { provider: 'google', tokenDelayMs: 0 })
     await expect(alice.finish(ticket)).rejects.toThrow('failed_unknown')
     expect((await alice.connections()).length).toBe(connections)
     expect((await tokenRequests('google')).length).toBe(redeemed + 1)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Browserless } from '../../local/src/browserless.ts'
 import { type Stack, startStack } from '../../local/src/stack.ts'
+import { askSimulators } from '../src/control.ts'
 
 /** The whole system of real processes and the simulated providers: what really is left at a provider. */
 describe('leaving a provider', () => {
@@ -22,18 +23,7 @@ describe('leaving a provider', () => {
     await rm(directory, { recursive: true, force: true })
   })
 
-  const control = async (method: 'GET' | 'POST', path: string, body?: unknown) => {
-    const response = await fetch(`${stack.urls.control}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${stack.secrets.controlToken}`,
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    })
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-    return response.status === 204 ? undefined : response.json()
-  }
+  const control = (path: string, body?: unknown) => askSimulators(stack, path, body)
   const internal = (method: string, path: string) =>
     fetch(`${stack.urls.internal}${path}`, {
       method,
@@ -52,8 +42,8 @@ describe('leaving a provider', () => {
       ),
     )
   const requests = async (provider: string) =>
-    ((await control('GET', '/state')) as Record<string, { requests: Record<string, number> }>)[provider]
-      ?.requests ?? {}
+    ((await control('/state')) as Record<string, { requests: Record<string, number> }>)[provider]?.requests ??
+    {}
   const countOf = async (provider: string, part: string) =>
     Object.entries(await requests(provider)).reduce(
       (sum, [route, n]) => sum + (route.includes(part) ? n : 0),
@@ -63,7 +53,7 @@ describe('leaving a provider', () => {
   test('OA-13 Google: while it is down the connection is over here at once; when it is back, watch and grant end', async () => {
     const { id } = await alice.connect('google', 'gita@flow.test')
     await active(id)
-    await control('POST', '/faults', { provider: 'google', down: '503' })
+    await control('/faults', { provider: 'google', down: '503' })
     const answer = await alice.disconnect(id)
     expect(answer).toEqual({
       status: 'revoking',
@@ -71,9 +61,9 @@ describe('leaving a provider', () => {
     })
     expect((await internal('POST', `/internal/connections/${id}/token`)).status).toBe(409)
     expect(await statusOf(id)).toBe('revoking')
-    await control('POST', '/faults', { provider: 'google', down: false })
+    await control('/faults', { provider: 'google', down: false })
     await until('revoked', async () => (await statusOf(id)) === 'revoked')
-    const { google } = (await control('GET', '/state')) as {
+    const { google } = (await control('/state')) as {
       google: { watches: unknown[]; channels: unknown[] }
     }
     expect([...google.watches, ...google.channels]).toEqual([])
@@ -85,16 +75,15 @@ describe('leaving a provider', () => {
     const { id } = await alice.connect('microsoft', 'adele@contoso.test')
     await active(id)
     const atGraph = async () =>
-      ((await control('GET', '/state')) as { microsoft: { subscriptions: unknown[] } }).microsoft
-        .subscriptions
-    await control('POST', '/faults', { provider: 'microsoft', down: '503' })
+      ((await control('/state')) as { microsoft: { subscriptions: unknown[] } }).microsoft.subscriptions
+    await control('/faults', { provider: 'microsoft', down: '503' })
     expect(await alice.disconnect(id)).toEqual({
       status: 'revoking',
       at_provider: { kind: 'withdraw_yourself', url: 'https://myapps.microsoft.com/' },
     })
     expect((await internal('POST', `/internal/connections/${id}/token`)).status).toBe(409)
     expect((await atGraph()).length).toBeGreaterThan(0)
-    await control('POST', '/faults', { provider: 'microsoft', down: false })
+    await control('/faults', { provider: 'microsoft', down: false })
     await until('revoked', async () => (await statusOf(id)) === 'revoked')
     expect(await atGraph()).toEqual([])
   })
@@ -103,7 +92,7 @@ describe('leaving a provider', () => {
     const { id } = await alice.connect('google', 'gita@flow.test')
     await active(id)
     const say = async (more: object) =>
-      control('POST', '/security-event', {
+      control('/security-event', {
         provider: 'google',
         account: 'gita@flow.test',
         event: 'tokens-revoked',
@@ -114,7 +103,7 @@ describe('leaving a provider', () => {
     expect(await statusOf(id)).toBe('active')
     await say({ issuer: 'slash', subject: 'id_token_claims', repeat: 2 })
     await until('ended', async () => (await statusOf(id)) === 'revoked')
-    await control('POST', '/forget')
+    await control('/forget', {})
   })
 
   test('OP-08 a user is erased by one call: a receipt at once, its progress when asked again, nothing left', async () => {

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { askSimulators } from '../src/control.ts'
 import { type MovedStack, openMovedStack, waitFor } from '../src/moved-stack.ts'
 
 const HOUR_MS = 3600_000
@@ -41,10 +42,7 @@ describe('WI-01 WI-12 resource data', () => {
     expirationDateTime: string
   }
   const leases = async (): Promise<Lease[]> => {
-    const response = await fetch(`${world.stack.urls.control}/state`, {
-      headers: { authorization: `Bearer ${world.stack.secrets.controlToken}` },
-    })
-    const state = (await response.json()) as { microsoft: { subscriptions: Lease[] } }
+    const state = await askSimulators<{ microsoft: { subscriptions: Lease[] } }>(world.stack, '/state')
     return state.microsoft.subscriptions
   }
   const mail = async () => (await leases()).find(({ resource }) => resource.startsWith('me/messages'))

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Browserless } from '../../local/src/browserless.ts'
 import { type Stack, startStack } from '../../local/src/stack.ts'
+import { askSimulators } from '../src/control.ts'
 import { waitFor } from '../src/moved-stack.ts'
 
 const ACCOUNT = 'gita@flow.test'
@@ -31,15 +32,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-const control = async (path: string, body?: unknown) => {
-  const response = await fetch(`${stack.urls.control}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: { authorization: `Bearer ${stack.secrets.controlToken}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
-  return response.json()
-}
+const control = (path: string, body?: unknown) => askSimulators(stack, path, body)
 const watches = async () => ((await control('/state')) as { google: { watches: unknown[] } }).google.watches
 const isWatched = (one: Browserless) => async () => {
   const [connection] = await one.connections()

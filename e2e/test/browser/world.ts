@@ -11,6 +11,7 @@ import type { Browser, BrowserContext, Page, Response } from 'playwright-core'
 import { expect } from 'vitest'
 import { type Stack, startStack } from '../../../local/src/stack.ts'
 import { startBrowser } from '../../src/browser.ts'
+import { askSimulators } from '../../src/control.ts'
 
 export interface World {
   readonly stack: Stack
@@ -57,18 +58,7 @@ export async function startWorld(more: Readonly<Record<string, string>> = {}): P
 }
 
 function makeWorld(stack: Stack, browser: Browser, pool: pg.Pool, close: () => Promise<void>): World {
-  const control = async <T>(path: string, body?: unknown): Promise<T> => {
-    const response = await fetch(`${stack.urls.control}${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: {
-        authorization: `Bearer ${stack.secrets.controlToken}`,
-        'content-type': 'application/json',
-      },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    })
-    expect(response.ok, `the simulators' ${path} answered ${response.status}`).toBe(true)
-    return (await response.json().catch(() => undefined)) as T
-  }
+  const control = <T>(path: string, body?: unknown) => askSimulators<T>(stack, path, body)
   const person = () => newPerson(browser)
   return {
     stack,

@@ -13,8 +13,8 @@ import type {
   SubscriptionQuestion,
 } from '../provider.ts'
 import { isArray, isObject, member, textMember } from '../webhook/hostile-json.ts'
-import { type Ask, asking, type Failed } from './ask.ts'
-import { calendarsOf, discover } from './discovery.ts'
+import { type Ask, asking, type Failed } from './discovery/ask.ts'
+import { calendarsOf, discover } from './discovery/discover.ts'
 import { classifyApiError } from './failure.ts'
 import { CALENDAR_LIST, DRIVE_CHANGES, GMAIL } from './resources.ts'
 import type { GoogleSettings } from './settings.ts'

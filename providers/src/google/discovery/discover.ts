@@ -1,10 +1,10 @@
 /** Which calendars and shared drives an account has (protocols/google.md §4.4). */
-import { jsonOf, transportFailure } from '../http-answer.ts'
-import type { DiscoveryOutcome, Host, WantedSubscription } from '../provider.ts'
-import { isArray, member, textMember } from '../webhook/hostile-json.ts'
+import { jsonOf, transportFailure } from '../../http-answer.ts'
+import type { DiscoveryOutcome, Host, WantedSubscription } from '../../provider.ts'
+import { isArray, member, textMember } from '../../webhook/hostile-json.ts'
+import { classifyApiError } from '../failure.ts'
+import { CALENDAR_LIST, calendarEvents, DRIVE_CHANGES, sharedDriveChanges } from '../resources.ts'
 import type { Ask, Failed } from './ask.ts'
-import { classifyApiError } from './failure.ts'
-import { CALENDAR_LIST, calendarEvents, DRIVE_CHANGES, sharedDriveChanges } from './resources.ts'
 
 /** So many calendars or shared drives of one account are watched; the simplest accounts have two. */
 const MOST_DISCOVERED = 100

@@ -1,6 +1,6 @@
 /** A question to one of Google's APIs, with the access token of an account. */
-import { type HttpAnswer, send, transportFailure } from '../http-answer.ts'
-import type { Failure, Host, SubscriptionQuestion } from '../provider.ts'
+import { type HttpAnswer, send, transportFailure } from '../../http-answer.ts'
+import type { Failure, Host, SubscriptionQuestion } from '../../provider.ts'
 
 export type Failed = { readonly kind: 'failed'; readonly failure: Failure }
 export type Ask = (url: string) => Promise<{ kind: 'answered'; answer: HttpAnswer } | Failed>
