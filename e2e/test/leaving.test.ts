@@ -7,7 +7,7 @@ import { type Stack, startStack } from '../../local/src/stack.ts'
 import { askSimulators } from '../src/control.ts'
 
 /** The whole system of real processes and the simulated providers: what really is left at a provider. */
-describe('leaving a provider', () => {
+describe('leaving a provider', { timeout: 90_000 }, () => {
   let directory: string
   let stack: Stack
   let alice: Browserless
@@ -31,14 +31,15 @@ describe('leaving a provider', () => {
     })
   const statusOf = async (id: string) => (await alice.connections()).find((one) => one.id === id)?.status
   const until = async (what: string, holds: () => Promise<boolean>) => {
-    for (const end = Date.now() + 20_000; Date.now() < end; await new Promise((r) => setTimeout(r, 100)))
+    for (const end = Date.now() + 45_000; Date.now() < end; await new Promise((r) => setTimeout(r, 100)))
       if (await holds()) return
     throw new Error(`waited in vain: ${what}`)
   }
   const active = async (id: string) =>
     until('subscribed', async () =>
       (await alice.connections()).some(
-        (one) => one.id === id && one.subscriptions.some((sub) => sub.state === 'active'),
+        ({ id: other, subscriptions }) =>
+          other === id && subscriptions.length > 0 && subscriptions.every(({ state }) => state === 'active'),
       ),
     )
   const requests = async (provider: string) =>
