@@ -5,8 +5,8 @@ export default defineConfig({
   test: {
     include: ['{providers,auth,bff,client,console,simulators,local,e2e,bench}/test/**/*.test.ts'],
     globalSetup: ['./local/test/global-setup.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     maxWorkers: 2,
     pool: 'forks',
   },
