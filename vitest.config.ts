@@ -1,4 +1,8 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+
+// inherited by the workers and by the programs that tests start: a third of the time that they need is compiling
+process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('node_modules/.cache/node', import.meta.url))
 
 /** One run for all rooms. `e2e` comes with real processes and a browser; the rest runs in threads of one process each. */
 export default defineConfig({

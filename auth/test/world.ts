@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import type { Environment } from '@flovify/providers'
 import { newEncryptionKey } from '../../e2e/src/seed.ts'
+import { compileCache } from '../../local/src/child.ts'
 import { compose } from '../src/compose.ts'
 import { readConfig } from '../src/config.ts'
 import { raw, sql } from '../src/db/sql.ts'
@@ -216,7 +217,7 @@ interface Launched {
 
 function launch(environment: Environment, flags: readonly string[], ipc = false): Launched {
   const child = spawn(process.execPath, [...flags, MAIN], {
-    env: { PATH: process.env.PATH, ...environment },
+    env: { ...compileCache(), PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])],
   })
   let stdout = ''

@@ -69,13 +69,21 @@ export async function strangersOf(world: RefreshWorld) {
 }
 
 export async function endOf(world: RefreshWorld, madeAt: Date) {
-  const { rows } = await world.db.query<{ active: number; gaps: number; renewed: number; stops: number }>(
+  const { rows } = await world.db.query<{
+    active: number
+    gaps: number
+    lapses: string
+    renewed: number
+    stops: number
+  }>(
     `select count(*) filter (where state = 'active')::int as active,
             count(*) filter (where last_renewed_at > $1)::int as renewed,
             (select count(*)::int from auth.subscription_gaps where reason <> 'missed') as gaps,
+            (select coalesce(string_agg(g.reason || ' ' || s.provider || ' ' || g.from_at || ' to ' || coalesce(g.to_at::text, 'now'), '; '), '')
+               from auth.subscription_gaps g join auth.subscriptions s on s.id = g.subscription_id where g.reason <> 'missed') as lapses,
             (select count(*)::int from auth.subscription_stops) as stops
        from auth.subscriptions`,
     [madeAt],
   )
-  return rows[0] ?? { active: 0, gaps: 0, renewed: 0, stops: 0 }
+  return rows[0] ?? { active: 0, gaps: 0, lapses: '', renewed: 0, stops: 0 }
 }

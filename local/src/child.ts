@@ -115,7 +115,7 @@ function launch(program: Program): Run {
   const start = statSync(program.logFile).size
   const child = spawn(process.execPath, ['--import', LEASH, program.main], {
     cwd: ROOT,
-    env: { ...program.environment },
+    env: { ...compileCache(), ...program.environment },
     detached: true,
     stdio: ['ignore', program.logs === 'all' ? output : 'ignore', output, 'ipc'],
   })
@@ -133,6 +133,12 @@ function launch(program: Program): Run {
     told: false,
     log: () => readFileSync(program.logFile).subarray(start).toString('utf8'),
   }
+}
+
+/** Where Node keeps what it has compiled: a program that was started before starts in half of the time. */
+export function compileCache(): Environment {
+  const directory = process.env.NODE_COMPILE_CACHE
+  return directory === undefined ? {} : { NODE_COMPILE_CACHE: directory }
 }
 
 async function waitUntilReady(program: Program, run: Run): Promise<void> {

@@ -22,6 +22,10 @@ if (parseInt(process.versions.node, 10) < needed) {
   console.error('Say which program to run: start or demo.')
   process.exitCode = 1
 } else {
+  // for this program and those that it starts
+  process.env.NODE_COMPILE_CACHE =
+    process.env.NODE_COMPILE_CACHE || require('node:path').join(__dirname, '../../node_modules/.cache/node')
+  require('node:module').enableCompileCache(process.env.NODE_COMPILE_CACHE)
   import(program)
     .then((loaded) => loaded.main(process.argv.slice(3)))
     .catch((error) => {

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { compileCache } from '../../../local/src/child.ts'
 import { sql } from '../../src/db/sql.ts'
 import { ask } from '../http/wire.ts'
 import { openWorld, type World } from '../world.ts'
@@ -15,7 +16,7 @@ afterAll(() => world.close())
 
 function admin(...words: string[]): Promise<{ code: number | null; out: string; err: string }> {
   const child = spawn(process.execPath, [ADMIN, ...words], {
-    env: { PATH: process.env.PATH, ...world.environment },
+    env: { ...compileCache(), PATH: process.env.PATH, ...world.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let out = ''

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { seedTokens } from '../../../e2e/src/seed-tokens.ts'
+import { compileCache } from '../../../local/src/child.ts'
 import { sql } from '../../src/db/sql.ts'
 import { loadKeyRing } from '../../src/vault/store.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
@@ -15,7 +16,7 @@ const text = (key: Buffer) => `${key.toString('base64url')}=`
 const children = new Set<ChildProcess>()
 function admin(environment: Readonly<Record<string, string>>, ...words: string[]) {
   const child = spawn(process.execPath, [ADMIN, ...words], {
-    env: environment,
+    env: { ...compileCache(), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   children.add(child)
