@@ -23,8 +23,10 @@ export function openCallPlaces(places: number = PLACES): CallPlaces {
         return await work()
       } finally {
         state.taken -= 1
-        state.waiting.shift()?.()
-        if (state.taken === 0 && state.waiting.length === 0) states.delete(connectionId)
+        const woken = state.waiting.shift()
+        // whoever is woken still reckons with this state
+        if (woken !== undefined) woken()
+        else if (state.taken === 0) states.delete(connectionId)
       }
     },
   }

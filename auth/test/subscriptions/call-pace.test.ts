@@ -120,6 +120,23 @@ describe('places of one connection', () => {
     expect({ most, busy }).toEqual({ most: 2, busy: { a: 0, b: 0 } })
   })
 
+  test('WI-16 a newcomer in the moment in which a place is handed on waits like everybody', async () => {
+    const places = openCallPlaces(1)
+    const { signal } = new AbortController()
+    let busy = 0
+    let most = 0
+    const call = () =>
+      places.within('a', signal, async () => {
+        busy += 1
+        most = Math.max(most, busy)
+        await turnOfTheLoop()
+        busy -= 1
+      })
+    const newcomer = call().then(call)
+    await Promise.all([newcomer, call(), call().then(call)])
+    expect({ most, busy }).toEqual({ most: 1, busy: 0 })
+  })
+
   test('who gives up waiting leaves the place to the next, and what throws gives its place back', async () => {
     const places = openCallPlaces(1)
     const { signal } = new AbortController()
