@@ -60,6 +60,8 @@ export async function openRefreshWorld(
   const at = (port: number | undefined) => `http://127.0.0.1:${port}`
   const origins = Array.from({ length: processes }, (_, i) => at(ports[2 * i]))
   const db = new pg.Pool({ connectionString: databaseUrl, max: 6 })
+  // PostgreSQL may end before its idle connections do
+  db.on('error', () => undefined)
   const children: (Child | undefined)[] = []
   const authorization = { authorization: `Bearer ${controlToken}` }
   const simulators = await startChild({

@@ -62,6 +62,8 @@ export async function rewrapUnderLoad(fault: RewrapFault, print: Print): Promise
   }
   const world = await openRotationWorld(fault.databaseUrl, fault.directory)
   const db = new pg.Pool({ connectionString: fault.databaseUrl, max: 2 })
+  // PostgreSQL may end before its idle connections do
+  db.on('error', () => undefined)
   try {
     await world.start(0)
     await world.start(1)

@@ -47,6 +47,8 @@ export async function startWorld(more: Readonly<Record<string, string>> = {}): P
     const stack = await startStack({ dataDir, environment: { PATH, HOME, TMPDIR, LANG, TZ, ...more } })
     closing.push(() => stack.stop())
     const pool = new pg.Pool({ connectionString: stack.database.url, max: 2 })
+    // PostgreSQL may end before its idle connections do
+    pool.on('error', () => undefined)
     closing.push(() => pool.end())
     const browser = await startBrowser()
     closing.push(() => browser.close())
