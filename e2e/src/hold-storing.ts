@@ -5,11 +5,16 @@
 import pg from 'pg'
 
 /** @returns lets go; does nothing when the server has gone meanwhile */
-export async function holdStoring(databaseUrl: string): Promise<() => Promise<void>> {
+export const holdStoring = (databaseUrl: string) => hold(databaseUrl, 'auth.event_keys')
+
+/** Lets no delivery end: what is claimed and sent stays claimed, so that a kill surely meets some. */
+export const holdSettling = (databaseUrl: string) => hold(databaseUrl, 'auth.attempts')
+
+async function hold(databaseUrl: string, table: string): Promise<() => Promise<void>> {
   const client = new pg.Client({ connectionString: databaseUrl })
   client.on('error', () => undefined)
   await client.connect()
-  await client.query('begin; lock table auth.event_keys in share row exclusive mode')
+  await client.query(`begin; lock table ${table} in share row exclusive mode`)
   return async () => {
     await client.query('rollback').catch(() => undefined)
     await client.end().catch(() => undefined)

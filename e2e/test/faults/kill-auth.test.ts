@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { holdStoring } from '../../src/hold-storing.ts'
+import { holdSettling, holdStoring } from '../../src/hold-storing.ts'
 import { waitForDeliveries } from '../../src/ledgers.ts'
 import { type FaultWorld, openFaultWorld } from './world.ts'
 
@@ -33,8 +33,12 @@ describe('kill -9 of Auth, twice, in a burst of 2,000 notifications', () => {
     await stack.auth.restart()
     // A second time, with deliveries under way: what was claimed has to come back by its lease.
     await burst.reached(1_400)
+    const letSettle = await holdSettling(stack.database.url)
+    await resultsWait(stack.database.url)
     await stack.auth.kill('SIGKILL')
     const claimedAtKill = await countClaimed(stack.database.url)
+    await endWaiting(stack.database.url)
+    await letSettle()
     await stack.auth.restart()
     await burst.done
     const lastAcknowledged = Date.now()
@@ -54,18 +58,35 @@ describe('kill -9 of Auth, twice, in a burst of 2,000 notifications', () => {
     // The kills did fall into the burst and its deliveries, and a new process went on.
     expect(acknowledgedBefore).toBeLessThan(COUNT)
     expect(claimedAtKill).toBeGreaterThan(0)
+    expect(sums.duplicates).toBeGreaterThan(0)
     expect(sums.refused[0]).toBeGreaterThan(0)
     expect(Object.keys(sums.refused).filter((status) => !['0', '503'].includes(status))).toEqual([])
     expect(stack.auth.pid).not.toBe(killed)
   }, 240_000)
 })
 
+const WAITING = `from pg_stat_activity where application_name like 'flovify-%' and wait_event_type = 'Lock'`
+
+/** Until something was sent and answered, and cannot be written down. */
+async function resultsWait(databaseUrl: string): Promise<void> {
+  while ((await ask(databaseUrl, `select pid ${WAITING}`)).length === 0) await sleep(20)
+}
+
+/** What a killed process has asked for is still done once its lock is free: here it dies with it, unwritten. */
+const endWaiting = (databaseUrl: string) => ask(databaseUrl, `select pg_terminate_backend(pid) ${WAITING}`)
+
 async function countClaimed(databaseUrl: string): Promise<number> {
-  const client = new pg.Client({ connectionString: databaseUrl })
-  await client.connect()
-  const { rows } = await client.query<{ claimed: number }>(
+  const [row] = await ask<{ claimed: number }>(
+    databaseUrl,
     'select count(*)::int as claimed from auth.deliveries where lease_until > auth.clock()',
   )
+  return row?.claimed ?? 0
+}
+
+async function ask<Row extends pg.QueryResultRow>(databaseUrl: string, statement: string): Promise<Row[]> {
+  const client = new pg.Client({ connectionString: databaseUrl })
+  await client.connect()
+  const { rows } = await client.query<Row>(statement)
   await client.end()
-  return rows[0]?.claimed ?? 0
+  return rows
 }
