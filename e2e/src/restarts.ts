@@ -130,7 +130,7 @@ export function startSender(
   const sent = new Map<number, Answer[]>()
   const acknowledged = new Set<number>()
   // enough for all that wait for an answer: who waits for a socket would be counted as a slow answer
-  const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 1_000 }))
+  const agents = processes.map(() => new Agent({ keepAlive: true, maxSockets: 4_000 }))
   const under = new Set<Promise<void>>()
   let stopped = false
   let toldToClose = 0
