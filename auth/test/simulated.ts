@@ -1,6 +1,7 @@
 /** The composed service before the simulated providers, and the whole way by which a person connects an account of theirs. */
 import { randomBytes } from 'node:crypto'
-import { type Simulators, startSimulators } from '@flovify/simulators'
+import { startSimulators } from '@flovify/simulators'
+import { simulatedApps } from '../../e2e/src/simulated-apps.ts'
 import { sql } from '../src/db/sql.ts'
 import { type Answer, ask, askJson, json } from './http/wire.ts'
 import { openWorld, type World, type WorldOptions } from './world.ts'
@@ -28,7 +29,11 @@ export async function openSimulated(
   options: WorldOptions & { readonly canary?: string },
 ): Promise<Simulated> {
   const { canary, environment, ...more } = options
-  const simulators = await startBoth(canary)
+  const simulators = await startSimulators({
+    controlPort: 0,
+    ...(canary !== undefined && { canary }),
+    ...simulatedApps('http://127.0.0.1:8000', { google: 0, microsoft: 0 }),
+  })
   const world = await openWorld({
     ...more,
     environment: {
@@ -100,28 +105,4 @@ export async function openSimulated(
       await simulators.close()
     },
   }
-}
-
-function startBoth(canary: string | undefined): Promise<Simulators> {
-  const app = (provider: string) => ({
-    port: 0,
-    clientId: `client-of-${provider}`,
-    clientSecret: `secret-of-${provider}`,
-    redirectUris: [`http://127.0.0.1:8000/webhook/oauth/${provider}/callback`],
-  })
-  return startSimulators({
-    controlPort: 0,
-    ...(canary !== undefined && { canary }),
-    microsoft: app('microsoft'),
-    google: {
-      ...app('google'),
-      pubsub: {
-        topic: 'projects/project/topics/gmail',
-        subscription: 'projects/project/subscriptions/gmail',
-        audience: 'https://webhooks.example.com/webhook/events/google',
-        serviceAccount: 'push@project.iam.gserviceaccount.com',
-        pushUrl: 'http://127.0.0.1:9/webhook/events/google',
-      },
-    },
-  })
 }

@@ -10,6 +10,7 @@ import { answersOk, type Child, startChild } from '../../local/src/child.ts'
 import { freePort } from '../../local/src/free-port.ts'
 import { newEncryptionKey } from './seed.ts'
 import { type Grant, insertGrants, type ProviderName, type RefreshSeed, SCOPES } from './seed-grants.ts'
+import { simulatedApps } from './simulated-apps.ts'
 
 export interface TokenRequest {
   readonly atMs: number
@@ -68,7 +69,11 @@ export async function openRefreshWorld(
     name: 'The simulators',
     main: 'simulators/src/main.ts',
     environment: {
-      SIMULATORS_CONFIG: simulatorsConfig({ control, google, microsoft }, at(ports[1]), controlToken),
+      SIMULATORS_CONFIG: JSON.stringify({
+        controlPort: control,
+        controlToken,
+        ...simulatedApps(at(ports[1]), { google, microsoft }),
+      }),
     },
     logFile: join(directory, 'simulators.log'),
     logs: 'errors',
@@ -181,34 +186,6 @@ export async function openRefreshWorld(
       await db.end()
     },
   }
-}
-
-function simulatorsConfig(
-  ports: { control: number; google: number; microsoft: number },
-  door: string,
-  controlToken: string,
-): string {
-  const app = (name: ProviderName) => ({
-    port: ports[name],
-    clientId: `client-of-${name}`,
-    clientSecret: `secret-of-${name}`,
-    redirectUris: [`${door}/webhook/oauth/${name}/callback`],
-  })
-  return JSON.stringify({
-    controlPort: ports.control,
-    controlToken,
-    microsoft: app('microsoft'),
-    google: {
-      ...app('google'),
-      pubsub: {
-        topic: 'projects/project/topics/gmail',
-        subscription: 'projects/project/subscriptions/gmail',
-        audience: 'https://webhooks.example.com/webhook/events/google',
-        serviceAccount: 'push@project.iam.gserviceaccount.com',
-        pushUrl: 'http://127.0.0.1:9/webhook/events/google',
-      },
-    },
-  })
 }
 
 async function freePorts(count: number): Promise<number[]> {

@@ -18,6 +18,17 @@ describe('WI-16 a stop', () => {
     return adoptOrphans(k.g.needs, orphans)
   }
 
+  /** No scope is left that anything could be watched by. */
+  const allowNothing = (provider: string) =>
+    k.g.db.transaction((tx) =>
+      k.g.subscriptions.subscribe(tx, {
+        id: k.connectionId,
+        provider,
+        grantedScopes: ['openid'],
+        fresh: false,
+      }),
+    )
+
   test('orphans are those that the row does not have; said twice they are stopped once', async () => {
     expect(await adopt('at-provider-1', 'lost', 'lost')).toBe(1)
     expect(await adopt('lost')).toBe(0)
@@ -102,15 +113,7 @@ describe('WI-16 a stop', () => {
   })
 
   test('a provider that is switched off for a while loses nothing', async () => {
-    const grantedScopes = ['openid']
-    await k.g.db.transaction((tx) =>
-      k.g.subscriptions.subscribe(tx, {
-        id: k.connectionId,
-        provider: 'unknown',
-        grantedScopes,
-        fresh: false,
-      }),
-    )
+    await allowNothing('unknown')
     expect(await only()).toMatchObject({ state: 'active' })
   })
 
@@ -135,15 +138,7 @@ describe('WI-16 a stop', () => {
   })
 
   test('a scope that is gone ends its subscription at the provider too', async () => {
-    const grantedScopes = ['openid']
-    await k.g.db.transaction((tx) =>
-      k.g.subscriptions.subscribe(tx, {
-        id: k.connectionId,
-        provider: 'google',
-        grantedScopes,
-        fresh: false,
-      }),
-    )
+    await allowNothing('google')
     expect(await only()).toMatchObject({ state: 'stopped' })
     expect(await work('stops')).toBe(1)
     expect(stopped()).toEqual(['at-provider-1'])
