@@ -2,10 +2,16 @@
 import type { Server } from 'node:http'
 import { type AddressInfo, Server as NetServer } from 'node:net'
 
+/**
+ * As many as Linux lets wait by default; it takes less where less is configured. With Node's 511 the rest of a thousand
+ * senders that connect at once (after a restart, behind a proxy) is not heard, and each tries again a second later.
+ */
+const WAITING_CONNECTIONS = 4_096
+
 export function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    server.listen({ port, host, backlog: WAITING_CONNECTIONS }, () => {
       server.off('error', reject)
       resolve()
     })
