@@ -118,6 +118,11 @@ export function readConfig(
     new URL(webhookOrigin).hostname === new URL(consoleOrigin).hostname
   )
     wrong('WEBHOOK_BASE_URL and CONSOLE_BASE_URL must have different host names: cookies ignore ports')
+  if (text('NODE_TLS_REJECT_UNAUTHORIZED') === '0')
+    wrong(
+      'NODE_TLS_REJECT_UNAUTHORIZED=0 accepts every certificate, also of who reads tokens on the way: remove it, and ' +
+        'name an authority of your own in NODE_EXTRA_CA_CERTS, or in the `ca` of the destination that needs it',
+    )
   if (mode === 'production')
     checkProduction(
       [...execArgv, environment.NODE_OPTIONS ?? ''].join(' '),

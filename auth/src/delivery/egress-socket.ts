@@ -45,6 +45,8 @@ export function agentFor(lookup: Lookup, publicOnly: boolean, ca: string | undef
     lookup: guardedLookup(lookup, publicOnly),
     timeout: CONNECT_MS,
     allowH2: false,
+    // said, not left to the environment: NODE_TLS_REJECT_UNAUTHORIZED=0 would switch it off
+    rejectUnauthorized: true,
     ...(ca === undefined ? {} : { ca }),
   } as buildConnector.BuildOptions)
   return new Agent({

@@ -5,7 +5,6 @@
  * never follows a redirect, never decompresses, never reads more than 64 KiB, and cannot be switched off.
  * Sources: OWASP SSRF Prevention Cheat Sheet; Standard Webhooks "SSRF"; security.md T27 to T31.
  */
-import { lookup as systemLookup } from 'node:dns/promises'
 import type { Agent } from 'undici'
 import { sha256 } from '../platform/ids.ts'
 import { type EgressAllowance, isAllowed, portOf } from './egress-allow.ts'
@@ -13,13 +12,14 @@ import type { RefusalReason } from './egress-failure.ts'
 import { isPublicAddress } from './egress-ranges.ts'
 import { type EgressAnswer, type EgressRequest, send } from './egress-send.ts'
 import { agentFor, type Lookup, literalOf } from './egress-socket.ts'
+import { publicNames, systemNames } from './name-lookup.ts'
 
 export type { EgressAnswer, EgressRequest, Phases } from './egress-send.ts'
 export type { Lookup, ResolvedAddress } from './egress-socket.ts'
 
 export interface EgressNeeds {
   readonly allow: readonly EgressAllowance[]
-  /** The system's resolver unless given. */
+  /** For public names and allowed ones alike; DNS and the system's resolver unless given. */
   readonly lookup?: Lookup
 }
 
@@ -39,15 +39,18 @@ export interface Egress {
 const PRIVATE_AGENTS = 64
 
 export function openEgress(needs: EgressNeeds): Egress {
-  const lookup: Lookup = needs.lookup ?? ((hostname) => systemLookup(hostname, { all: true }))
+  const names = { public: needs.lookup ?? publicNames(), allowed: needs.lookup ?? systemNames }
   // Two agents, because sockets are kept: one opened for an allowed path must never serve another path of that host.
-  const agents = { public: agentFor(lookup, true, undefined), allowed: agentFor(lookup, false, undefined) }
+  const agents = {
+    public: agentFor(names.public, true, undefined),
+    allowed: agentFor(names.allowed, false, undefined),
+  }
   // A socket that was verified by one destination's authority must never serve another destination.
   const privateAgents = new Map<string, Agent>()
   const agentOf = (kind: 'public' | 'allowed', ca: string | undefined): Agent => {
     if (ca === undefined) return agents[kind]
     const key = `${kind}/${sha256(ca).toString('base64url')}`
-    const agent = privateAgents.get(key) ?? agentFor(lookup, kind === 'public', ca)
+    const agent = privateAgents.get(key) ?? agentFor(names[kind], kind === 'public', ca)
     privateAgents.delete(key)
     privateAgents.set(key, agent)
     const [oldest] = privateAgents
@@ -63,7 +66,7 @@ export function openEgress(needs: EgressNeeds): Egress {
       const route = routeOf(needs.allow, text)
       if (route.kind === 'refused') return route
       if (route.kind === 'public') {
-        const reason = await nameRefusal(lookup, route.url)
+        const reason = await nameRefusal(names.public, route.url)
         if (reason !== undefined) return { kind: 'refused', reason }
       }
       return { kind: 'permitted', url: route.url.href }

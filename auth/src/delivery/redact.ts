@@ -1,8 +1,8 @@
 /**
  * Takes secrets out of what a receiver answered before it is stored or shown: a receiver that echoes its request would
  * otherwise write our signing secret or its own password into the history. What we know is replaced wherever it stands,
- * plain, in base64 or percent-encoded; what only looks like a credential is replaced too. It never lets more through
- * than it was given.
+ * plain or in base64, and however its characters are escaped (JSON, HTML, percent-encoding); what only looks like a
+ * credential is replaced too. It never lets more through than it was given.
  */
 import type { Secret } from '@flovify/providers'
 
@@ -36,16 +36,27 @@ export function redactor(secrets: readonly Secret[]): Redact {
     .flatMap((secret) => spellings(secret.reveal()))
     // the longest first: a secret that contains another one must go as a whole
     .sort((a, b) => b.length - a.length)
+  // made when the first text with an escape in it is seen, which for most receivers is never
+  let escaped: readonly RegExp[] | undefined
+  const escapedIn = (text: string): readonly RegExp[] => {
+    if (!ESCAPE.test(text)) return []
+    escaped ??= known.map(escapedForms)
+    return escaped
+  }
   const finds = (text: string) =>
-    known.some((secret) => text.includes(secret)) || LOOKS_SECRET.some((pattern) => text.search(pattern) >= 0)
+    known.some((secret) => text.includes(secret)) ||
+    LOOKS_SECRET.some((pattern) => text.search(pattern) >= 0) ||
+    escapedIn(text).some((pattern) => text.search(pattern) >= 0)
   const redact = (text: string) => {
     let clean = text
     for (const secret of known) clean = clean.replaceAll(secret, REPLACEMENT)
+    for (const pattern of escapedIn(clean)) clean = clean.replace(pattern, REPLACEMENT)
     for (const pattern of LOOKS_SECRET) clean = clean.replace(pattern, REPLACEMENT)
     return clean
   }
-  // twice the longest: what stands for a short secret inside a long one that is cut off is longer than it
-  const beyond = Math.max(SEEN_BEYOND, 2 * (known[0]?.length ?? 0))
+  // three times the longest, which is twice its secret: six letters stand for one that is escaped, and what stands for a
+  // short secret inside a long one that is cut off is longer than it
+  const beyond = Math.max(SEEN_BEYOND, 3 * (known[0]?.length ?? 0))
   return Object.assign(redact, { finds, bodyBytes: SHOWN_BYTES + beyond })
 }
 
@@ -95,16 +106,48 @@ export function redactBody(redact: Redact, body: Buffer): Buffer {
 
 function spellings(secret: string): string[] {
   if (secret.length < SHORTEST) return []
-  // `whsec_…` is also found without its prefix, and a scheme's value without the scheme
+  // `whsec_…` is also found without its prefix, a scheme's value without the scheme, and a password without its base64
   const bare = secret.replace(/^whsec_/, '').replace(/^(?:Bearer|Basic|Token)\s+/i, '')
+  const pair = /^Basic\s/i.test(secret) ? Buffer.from(bare, 'base64').toString() : ''
   const found = new Set<string>()
-  for (const text of [secret, bare]) {
+  for (const text of [secret, bare, pair, pair.slice(pair.indexOf(':') + 1)]) {
     if (text.length < SHORTEST) continue
     found.add(text)
-    found.add(encodeURIComponent(text))
-    found.add(JSON.stringify(text).slice(1, -1))
     for (const encoding of ['base64', 'base64url', 'hex'] as const)
       found.add(Buffer.from(text).toString(encoding).replace(/=+$/, ''))
   }
   return [...found]
 }
+
+const ESCAPE = /[\\%&]/
+const ENTITIES: Readonly<Record<string, string>> = {
+  '<': 'lt',
+  '>': 'gt',
+  '&': 'amp',
+  '"': 'quot',
+  "'": 'apos',
+}
+
+/** Finds a text whose letters and digits stand as they are, and whose other characters as themselves or as an escape. */
+function escapedForms(text: string): RegExp {
+  const forms = [...text].map((letter) => {
+    if (/[A-Za-z0-9]/.test(letter)) return letter
+    const point = letter.codePointAt(0) ?? 0
+    const units = [...Array(letter.length).keys()].map((at) => `\\u${hex(letter.charCodeAt(at), 4)}`)
+    const percent = [...Buffer.from(letter)].map((byte) => `%${hex(byte, 2)}`)
+    const exact = [
+      letter,
+      `\\${letter}`,
+      JSON.stringify(letter).slice(1, -1),
+      units.join(''),
+      percent.join(''),
+    ]
+    const named = ENTITIES[letter] === undefined ? [] : [`&${ENTITIES[letter]};`]
+    return `(?:${[...exact.map(literal), `&#0*${point};`, `&#x0*${hex(point, 1)};`, ...named].join('|')})`
+  })
+  // digits of an escape may be large or small
+  return new RegExp(forms.join(''), 'gi')
+}
+
+const hex = (value: number, digits: number) => value.toString(16).padStart(digits, '0')
+const literal = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')

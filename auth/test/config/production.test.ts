@@ -35,6 +35,11 @@ const unsafe: [string, RegExp, Record<string, string | undefined>, string[]?][] 
     /DATABASE_URL is not a PostgreSQL URL/,
     { DATABASE_URL: 'mysql://a:b@127.0.0.1/c' },
   ],
+  [
+    'certificates that nobody verifies',
+    /NODE_TLS_REJECT_UNAUTHORIZED=0 accepts every certificate/,
+    { NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+  ],
   ['no service secret', /SERVICE_SECRET is missing/, { SERVICE_SECRET: undefined }],
   ['a blank service secret', /SERVICE_SECRET is missing/, { SERVICE_SECRET: '   ' }],
   ['a short service secret', /SERVICE_SECRET is too short/, { SERVICE_SECRET: SECRET.slice(0, 31) }],

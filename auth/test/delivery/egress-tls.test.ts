@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { type Certificate, makeCertificate } from './certificates.ts'
 
@@ -86,6 +86,14 @@ describe('DO-13 TLS', () => {
       kind: 'failed',
       error: 'tls',
     })
+    expect(receiver.requests).toEqual([])
+  })
+
+  test('the environment cannot switch verification off', async () => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0')
+    closing.push(async () => vi.unstubAllEnvs())
+    const receiver = await receiverWith(makeCertificate({ name: 'hook.test', signedBy: stranger }))
+    expect(await post(egressTo(receiver), receiver)).toMatchObject({ kind: 'failed', error: 'tls' })
     expect(receiver.requests).toEqual([])
   })
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { Secret } from '@flovify/providers'
 import { describe, expect, test } from 'vitest'
 import { redactBody, redactHeaders, redactor } from '../../src/delivery/redact.ts'
@@ -27,6 +28,34 @@ describe('what a receiver answered', () => {
       Buffer.from(plain).toString('hex').slice(0, 60),
     ])
       expect(clean).not.toContain(text)
+  })
+
+  test('loses what a receiver escaped as its language does', () => {
+    const secret = `q"'<&+/7=${randomBytes(9).toString('hex')}`
+    const password = `p&ss/${randomBytes(6).toString('hex')}`
+    const basic = `Basic ${Buffer.from(`someone:${password}`).toString('base64')}`
+    const redact = redactor([new Secret(secret), new Secret(basic)])
+    const php = (text: string) => JSON.stringify(text).replaceAll('/', '\\/')
+    const go = (text: string) =>
+      JSON.stringify(text).replace(/[<>&]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`)
+    const net = (text: string) =>
+      JSON.stringify(text).replace(
+        /\\?["<>&'+]/g,
+        (c) => `\\u00${Buffer.from(c.slice(-1)).toString('hex').toUpperCase()}`,
+      )
+    const html = (quote: string) => (text: string) =>
+      text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;').replaceAll("'", quote)
+    const lower = (text: string) => encodeURIComponent(text).replace(/%../g, (code) => code.toLowerCase())
+    for (const write of [php, go, net, lower, html('&#39;'), html('&#x27;'), html('&#039;')])
+      for (const text of [secret, password, basic]) {
+        const written = `before ${write(text)} after`
+        expect(redact.finds(written)).toBe(true)
+        // of a scheme and of the end of base64 something may be left; the rest, and its letters, may not
+        expect(redact(written)).toMatch(
+          /^before (?:"|\\u0022|Basic%20)?\[redacted\](?:"|\\u0022|%3d|=)* after$/,
+        )
+      }
+    expect(redact('a & b \\ 100 % of it')).toBe('a & b \\ 100 % of it')
   })
 
   test('loses a secret that crosses the border of what is kept, also behind others that made room', () => {
