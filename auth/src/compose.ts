@@ -22,7 +22,7 @@ import { openDeadLetters } from './delivery/dead-letters.ts'
 import { listDeliveries } from './delivery/delivery-list-store.ts'
 import { openDestinations } from './delivery/destinations.ts'
 import { openEgress } from './delivery/egress.ts'
-import { readDestinationHealth } from './delivery/health-store.ts'
+import { openDestinationHealth } from './delivery/health-store.ts'
 import { openHistory } from './delivery/history-store.ts'
 import { sendTest } from './delivery/send-test.ts'
 import { openCallbackDoor } from './http/callback-route.ts'
@@ -180,7 +180,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
         platformJwt,
         history: openHistory(pools.reads),
         listDeliveries: (query) => listDeliveries(pools.reads, query),
-        destinationHealth: (id) => readDestinationHealth(pools.reads, id),
+        destinationHealth: openDestinationHealth(pools.reads, monotonicMs),
         deadLetters: openDeadLetters({ db: pools.work, nudge: hints }),
         destinations,
         sendTest: (actor, id, to) =>

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { backlogGauges } from '../../src/compose-backlog.ts'
 import { type Db, sql } from '../../src/db/sql.ts'
-import { readDestinationHealth } from '../../src/delivery/health-store.ts'
+import { openDestinationHealth } from '../../src/delivery/health-store.ts'
+import { monotonicMs } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { type Metrics, openMetrics } from '../../src/platform/metrics.ts'
 import { oldestDue } from '../../src/work/backlog-store.ts'
@@ -43,7 +44,7 @@ afterAll(() => t.close())
 
 describe('how a destination is doing', () => {
   test('tells what waits and the last hour minute by minute, of this destination alone', async () => {
-    const health = await readDestinationHealth(t.db, here)
+    const health = await openDestinationHealth(t.db, monotonicMs)(here)
     expect(health).toMatchObject({
       destination_id: here,
       state: 'active',
@@ -66,16 +67,16 @@ describe('how a destination is doing', () => {
   })
 
   test('has no answer for one that is unknown or deleted', async () => {
-    expect(await readDestinationHealth(t.db, newId('dst'))).toBeUndefined()
+    expect(await openDestinationHealth(t.db, monotonicMs)(newId('dst'))).toBeUndefined()
   })
 
   test('tells of paused, failing and disabled ones as what they are', async () => {
-    const state = async () => (await readDestinationHealth(t.db, other))?.state
+    const state = async () => (await openDestinationHealth(t.db, monotonicMs)(other))?.state
     expect(await state()).toBe('paused')
     await t.db.rows(
       sql`update auth.destinations set paused = false, failing_since = auth.clock(), breaker = 'open', probe_at = auth.clock() where id = ${other}`,
     )
-    expect(await readDestinationHealth(t.db, other)).toMatchObject({
+    expect(await openDestinationHealth(t.db, monotonicMs)(other)).toMatchObject({
       state: 'failing',
       breaker: 'open',
       probe_at: expect.any(String),
@@ -84,7 +85,7 @@ describe('how a destination is doing', () => {
     await t.db.rows(
       sql`update auth.destinations set disabled_at = auth.clock(), disabled_reason = 'gone' where id = ${other}`,
     )
-    expect(await readDestinationHealth(t.db, other)).toMatchObject({
+    expect(await openDestinationHealth(t.db, monotonicMs)(other)).toMatchObject({
       state: 'disabled',
       disabled_reason: 'gone',
     })

@@ -5,7 +5,7 @@ import { openDeadLetters } from '../../src/delivery/dead-letters.ts'
 import { listDeliveries } from '../../src/delivery/delivery-list-store.ts'
 import { openDestinations } from '../../src/delivery/destinations.ts'
 import { openEgress } from '../../src/delivery/egress.ts'
-import { readDestinationHealth } from '../../src/delivery/health-store.ts'
+import { openDestinationHealth } from '../../src/delivery/health-store.ts'
 import { openHistory } from '../../src/delivery/history-store.ts'
 import { deadLetterRoutes } from '../../src/http/dead-letter-routes.ts'
 import { deliveryRoutes } from '../../src/http/delivery-routes.ts'
@@ -14,6 +14,7 @@ import { eventRoutes } from '../../src/http/event-routes.ts'
 import { buildInternalServer } from '../../src/http/internal-server.ts'
 import type { Caller } from '../../src/http/route.ts'
 import { ruleRoutes } from '../../src/http/rule-routes.ts'
+import { monotonicMs } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
 import { openRuleBook } from '../../src/routing/rule-book.ts'
@@ -54,7 +55,7 @@ beforeAll(async () => {
         ...ruleRoutes({ rules }),
         ...eventRoutes({ history }),
         ...deliveryRoutes({ history, listDeliveries: (query) => listDeliveries(t.db, query), deadLetters }),
-        ...deadLetterRoutes({ deadLetters, destinationHealth: (id) => readDestinationHealth(t.db, id) }),
+        ...deadLetterRoutes({ deadLetters, destinationHealth: openDestinationHealth(t.db, monotonicMs) }),
       ],
       version: '0',
       admission: admissionOf({

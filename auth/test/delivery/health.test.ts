@@ -10,9 +10,10 @@ import {
 } from '../../src/delivery/destination-store.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { openHealth } from '../../src/delivery/health.ts'
-import { readDestinationHealth } from '../../src/delivery/health-store.ts'
+import { openDestinationHealth } from '../../src/delivery/health-store.ts'
 import { deliveryWork } from '../../src/delivery/work.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
+import { monotonicMs } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
 import { openWorker } from '../../src/work/work.ts'
@@ -180,10 +181,10 @@ describe('the breaker', () => {
       await moveClock(t.db, clock, 590_000)
       expect(await runDue()).toBe(0)
       expect(receiver.requests).toHaveLength(asked)
-      const health = await readDestinationHealth(t.db, here)
+      const health = await openDestinationHealth(t.db, monotonicMs)(here)
       expect(health).toMatchObject({ state: 'active', breaker: 'closed', due: 8 })
       expect(Date.parse(health?.held_until ?? '') - Date.now()).toBeGreaterThan(590_000)
-      expect((await readDestinationHealth(t.db, elsewhere))?.held_until).toBeNull()
+      expect((await openDestinationHealth(t.db, monotonicMs)(elsewhere))?.held_until).toBeNull()
       // the eight that waited have lost no attempt
       const { items } = await listDeliveries(t.db, { limit: 50, state: 'throttled', destinationId: here })
       expect(items.map(({ attempts }) => attempts)).toEqual(Array.from({ length: 8 }, () => 0))
@@ -191,7 +192,7 @@ describe('the breaker', () => {
       answerWith(204)
       expect(await runDue()).toBe(1)
       await moveClock(t.db, clock, 601_000)
-      expect((await readDestinationHealth(t.db, here))?.held_until).toBeNull()
+      expect((await openDestinationHealth(t.db, monotonicMs)(here))?.held_until).toBeNull()
       expect(await runDue()).toBe(2)
     },
   )
@@ -202,7 +203,8 @@ describe('the breaker', () => {
     answerWith(503, { 'retry-after': '86400' })
     expect(await runDue()).toBe(1)
     const heldFor = async () =>
-      (Date.parse((await readDestinationHealth(t.db, here))?.held_until ?? '') - Date.now()) / 1_000
+      (Date.parse((await openDestinationHealth(t.db, monotonicMs)(here))?.held_until ?? '') - Date.now()) /
+      1_000
     expect(await heldFor()).toBeLessThanOrEqual(3_601)
     expect(await heldFor()).toBeGreaterThan(3_590)
     await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000)
@@ -210,7 +212,7 @@ describe('the breaker', () => {
     await setDestinationColumns(t.db, here, { url: receiver.url })
     expect(await heldFor()).toBeGreaterThan(3_590)
     await setDestinationColumns(t.db, here, { url: `${receiver.url}/moved` })
-    expect((await readDestinationHealth(t.db, here))?.held_until).toBeNull()
+    expect((await openDestinationHealth(t.db, monotonicMs)(here))?.held_until).toBeNull()
     await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000_000)
     expect(await runDue()).toBe(0)
     await pauseDestination(t.db, here, 'test')
@@ -225,7 +227,7 @@ describe('the breaker', () => {
     answerWith(500, { 'retry-after': '600' })
     expect(await runDue()).toBe(1)
     expect(await runDue()).toBe(1)
-    expect((await readDestinationHealth(t.db, here))?.held_until).toBeNull()
+    expect((await openDestinationHealth(t.db, monotonicMs)(here))?.held_until).toBeNull()
   })
 
   test('F9 a receiver that fails every second time gets everything, its breaker closed', async () => {
