@@ -3,12 +3,11 @@
  * it drains: notifications are acknowledged about as fast as without it, every destination is served, and a transaction
  * that somebody forgot is ended within a minute instead of making the claim slower and slower.
  */
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { getPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { startAuthUnderFault } from './auth-process.ts'
+import { openBacklogReceiver } from './backlog-receiver.ts'
 import type { FaultResult, Print } from './faults.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
 import { type Seeded, seedSubscription } from './seed.ts'
@@ -49,7 +48,7 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
     if (!held) problems.push(sentence)
     print(`${held ? 'ok' : 'PROBLEM'}: ${sentence}`)
   }
-  const receiver = await openReceiver()
+  const receiver = await openBacklogReceiver(fault.destinations)
   const door = await startAuthUnderFault({
     ...fault,
     receiverPort: receiver.port,
@@ -86,10 +85,7 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
       const before = receiver.counts()
       const times = await ingest(door.webhooks, seeded, seconds, fault.eventsPerSecond)
       const after = receiver.counts()
-      const each = Array.from(
-        { length: fault.destinations },
-        (_, n) => (after.get(n) ?? 0) - (before.get(n) ?? 0),
-      )
+      const each = after.map((count, n) => count - (before[n] ?? 0))
       return { perSecond: Math.round(each.reduce((a, b) => a + b, 0) / seconds), each, times }
     }
     const draining = await watch(fault.seconds)
@@ -208,28 +204,6 @@ async function forget(databaseUrl: string) {
   await session.query('begin isolation level repeatable read')
   await session.query('select count(*) from auth.destinations')
   return { ended, endedAfterMs: () => endedAfterMs }
-}
-
-async function openReceiver() {
-  const counts = new Map<number, number>()
-  const server = createServer((request, response) => {
-    request.resume()
-    request.on('end', () => {
-      const n = Number(request.url?.split('/').at(-1))
-      counts.set(n, (counts.get(n) ?? 0) + 1)
-      response.writeHead(204).end()
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  return {
-    port: (server.address() as AddressInfo).port,
-    counts: () => new Map(counts),
-    close: () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve())
-        server.closeAllConnections()
-      }),
-  }
 }
 
 function quantiles(values: readonly number[]): { p50: number; p99: number } {
