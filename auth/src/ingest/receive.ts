@@ -127,6 +127,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
           if (verdict.orphan !== undefined) needs.adoptOrphan(verdict.orphan)
           return { status: verdict.status, forged: verdict.forged ?? 1 }
         case 'unavailable':
+          for (const reason of verdict.rejected ?? []) reject(reason)
           needs.metrics.overloads(verdict.reason)
           return RETRY_LATER
         case 'signals':

@@ -156,6 +156,21 @@ describe('receiving', () => {
     await ingest.close()
   })
 
+  test('WI-13 what cannot be judged now is answered 503; what it would be rejected for is counted and sampled', async () => {
+    const sampled: string[] = []
+    const ingest = open(
+      async () => ({ kind: 'unavailable', reason: 'unknown_key', rejected: ['unknown_key'] }),
+      { sampleRejection: ({ reason }) => void sampled.push(reason) },
+    )
+    expect((await send(ingest, 'of a new key')).status).toBe(503)
+    expect(await counted('overloads')).toEqual(['flovify_webhook_overloads_total{reason="unknown_key"} 1'])
+    expect(await counted('signature_failures')).toEqual([
+      'flovify_webhook_signature_failures_total{provider="microsoft",reason="unknown_key"} 1',
+    ])
+    expect(sampled).toEqual(['unknown_key'])
+    await ingest.close()
+  })
+
   test('groups are limited by events: requests of a thousand items do not share one statement, small ones do', async () => {
     const ingest = open(
       async (body) => told(...Array.from({ length: Number(body) }, () => fact(CHANGE))),

@@ -128,7 +128,7 @@ describe('Pub/Sub pushes', () => {
       [`${header}.${changedPayload}.${signature}`, 'bad_signature'],
       [`${header}.${payload}.${signature?.slice(0, -4)}`, 'bad_signature'],
       [`${forgedHeader({ alg: 'HS256', kid: 'k1' })}.${payload}.${signature}`, 'wrong_algorithm'],
-      [`${forgedHeader({ alg: 'RS256' })}.${payload}.${signature}`, 'unknown_key'],
+      [`${forgedHeader({ alg: 'RS256' })}.${payload}.${signature}`, 'bad_key_id'],
       [
         `${forgedHeader({ alg: 'RS256', kid: 'evil', jwk: stranger.jwk })}.${payload}.${signature}`,
         'unknown_key',
