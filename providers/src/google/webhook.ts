@@ -5,7 +5,7 @@
  * `ref`, unsigned and empty: the token that we gave them is the proof. A security event token is judged by the kit.
  */
 import type { JWTPayload } from 'jose'
-import type { KeySet } from '../oauth/keys.ts'
+import { KEY_PATIENCE_MS, type KeySet } from '../oauth/keys.ts'
 import type { Fact, Host, Json, Lookup, NotificationRequest, ProviderWebhook, Verdict } from '../provider.ts'
 import { type BearerJudge, bearerJudge } from '../webhook/bearer.ts'
 import { singleHeader } from '../webhook/headers.ts'
@@ -14,8 +14,6 @@ import { judgeSecurityToken, securityTokenOf } from '../webhook/security-event.t
 import { isGoogleIssuer, isVerified } from './oauth.ts'
 import { GMAIL, watchedResource } from './resources.ts'
 import type { GoogleSettings, PushSettings } from './settings.ts'
-
-const KEY_PATIENCE_MS = 2000
 
 export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet): ProviderWebhook {
   const { push } = settings

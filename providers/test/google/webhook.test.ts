@@ -191,6 +191,23 @@ describe('Pub/Sub pushes', () => {
     expect(await push(await token())).toEqual({ kind: 'unavailable', reason: 'keys_unreachable' })
   })
 
+  it('WI-13 keys that hang leave a notification half a second of its two to be stored, and hold no known key up', async () => {
+    await push(await token())
+    world.server.reply(KEYS, { status: 200, hang: 'at once' })
+    clock.forward(2 * 3600)
+    const timed = async (bearer: string) => {
+      const started = performance.now()
+      const { kind } = await push(bearer)
+      return { kind, ms: performance.now() - started }
+    }
+    const known = await timed(await token())
+    expect(known).toEqual({ kind: 'verified', ms: expect.any(Number) })
+    expect(known.ms).toBeLessThan(1_000)
+    const unknown = await timed(await token({}, { kid: 'k2' }))
+    expect(unknown).toEqual({ kind: 'unavailable', ms: expect.any(Number) })
+    expect(unknown.ms).toBeLessThan(1_800)
+  })
+
   it('WI-01 another subscription gets 401, an unwrapped push 400', async () => {
     const good = await token()
     expect(

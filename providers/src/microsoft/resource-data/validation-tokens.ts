@@ -5,7 +5,7 @@
  * is to be repeated, not refused: its item is proven by `ref` and clientState, and the key may be minutes old.
  */
 import type { JWTPayload } from 'jose'
-import { eitherKeys, remoteKeys } from '../../oauth/keys.ts'
+import { eitherKeys, KEY_PATIENCE_MS, remoteKeys } from '../../oauth/keys.ts'
 import { verifySignedToken } from '../../oauth/signed-token.ts'
 import type { Host, Json, Verdict } from '../../provider.ts'
 import { isArray } from '../../webhook/hostile-json.ts'
@@ -18,7 +18,6 @@ const PUBLISHER = '0bf30f3b-4a52-48df-9a82-234910c4a086'
 const STS = 'https://sts.windows.net'
 /** One for each tenant of a notification; more than this nobody sends to one address. */
 const MOST_TOKENS = 64
-const PATIENCE_MS = 2_000
 
 export type Vouching =
   | { readonly kind: 'vouched' }
@@ -48,7 +47,7 @@ export function validationTokens(
   )
   const judge = async (token: Json): Promise<TokenVerdict> => {
     if (typeof token !== 'string') return { kind: 'bad', reason: 'null_validation_token' }
-    const verdict = await verifySignedToken(keys, token, host.now(), AbortSignal.timeout(PATIENCE_MS))
+    const verdict = await verifySignedToken(keys, token, host.now(), AbortSignal.timeout(KEY_PATIENCE_MS))
     if (verdict.kind === 'genuine') return judgeClaims(settings, verdict.claims, verdict.keyIssuer)
     // acknowledged it would be lost; a stranger has no clientState and does not get this far
     return verdict.kind === 'bad' && verdict.reason === 'unknown_key'
