@@ -91,7 +91,7 @@ export type Verdict =
       /** JSON body of the answer, e.g. `{"status":"ok"}`; absent: empty body. */
       readonly answer?: string
       readonly facts: readonly Fact[]
-      /** Items of the same request that were not genuine; counted. */
+      /** Items of the same request that were not genuine, or of no use here; counted. */
       readonly rejected: readonly RejectionReason[]
       /** As above. Absent: 0. */
       readonly forged?: number

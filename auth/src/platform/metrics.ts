@@ -75,10 +75,11 @@ export function openMetrics(): Metrics {
     ['provider', 'class'],
   )
   const events = counter('webhook_events_total', 'Events stored, by type', ['provider', 'type'])
-  const signatures = counter('webhook_signature_failures_total', 'Requests or items that were not genuine', [
-    'provider',
-    'reason',
-  ])
+  const signatures = counter(
+    'webhook_signature_failures_total',
+    'Requests or items that were not genuine, or genuine and of nobody here (unknown_…)',
+    ['provider', 'reason'],
+  )
   const unreadable = counter(
     'webhook_unreadable_total',
     'Genuine items whose encrypted content could not be read; their events stand without it',

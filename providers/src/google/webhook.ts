@@ -134,6 +134,8 @@ async function judgePush(
   const change = mailboxChangeOf(textMember(message, 'data'))
   if (change === undefined) return { kind: 'verified', status: 204, facts: [], rejected: ['bad_data'] }
   const owners = await lookup.byAddress(change.emailAddress.toLowerCase(), GMAIL)
+  // a repetition would change nothing, but somebody may miss this mailbox
+  if (owners.length === 0) return { kind: 'verified', status: 204, facts: [], rejected: ['unknown_mailbox'] }
   const messageId = textMember(message, 'messageId') ?? textMember(message, 'message_id')
   const time = timeOf(textMember(message, 'publishTime') ?? textMember(message, 'publish_time'))
   const facts = owners.map(

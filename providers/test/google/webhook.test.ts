@@ -257,13 +257,13 @@ describe('Pub/Sub pushes', () => {
     expect(verdict).toMatchObject({ facts: [{ identity: 'pubsub:77' }, {}] })
   })
 
-  it('acknowledges a genuine message for an address that nobody connected', async () => {
+  it('acknowledges a genuine message for an address that nobody connected, and says so: it costs its sender nothing', async () => {
     const data = base64('{"emailAddress":"other@example.com","historyId":1}')
     expect(await push(await token(), envelope(data))).toEqual({
       kind: 'verified',
       status: 204,
       facts: [],
-      rejected: [],
+      rejected: ['unknown_mailbox'],
     })
   })
 
