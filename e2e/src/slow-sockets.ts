@@ -17,9 +17,11 @@ export interface SlowSockets {
 }
 
 const CUT_MS = 11_000
-/** Of the client's own clock, which thousands of sockets slow down; who is deaf notices with his next byte. */
-const GRACE_MS = 2_000
+/** Of the client's own clock, which thousands of sockets slow down. */
+const GRACE_MS = 1_000
 const BYTE_EACH_MS = 1_000
+/** Who is deaf sees that he is cut with the next byte only. */
+const DEAF_BYTE_EACH_MS = 250
 const GIVEN_UP_MS = 30_000
 
 /** The long form. */
@@ -71,7 +73,10 @@ function drip(port: number, start: string, isDeaf: boolean): Promise<number> {
   const began = performance.now()
   return new Promise((resolve) => {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: isDeaf }, () => socket.write(start))
-    const timer = setInterval(() => socket.writable && socket.write('x'), BYTE_EACH_MS)
+    const timer = setInterval(
+      () => socket.writable && socket.write('x'),
+      isDeaf ? DEAF_BYTE_EACH_MS : BYTE_EACH_MS,
+    )
     const late = setTimeout(() => socket.destroy(), GIVEN_UP_MS)
     socket.on('error', () => undefined)
     socket.resume()
