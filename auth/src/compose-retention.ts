@@ -3,19 +3,22 @@ import type { Db } from './db/sql.ts'
 import { expireDeliveries } from './delivery/expiry-store.ts'
 import { applyRetention } from './ledger/retention.ts'
 import type { RetentionDays } from './ledger/retention-days.ts'
+import { monotonicMs } from './platform/clock.ts'
 import type { Log } from './platform/log.ts'
 import type { Metrics } from './platform/metrics.ts'
 
 export function composeRetention(
   needs: { readonly db: Db; readonly log: Log; readonly metrics: Metrics },
   days: RetentionDays,
-): () => Promise<void> {
+): (unfinished: () => void) => Promise<void> {
   const { db, log, metrics } = needs
-  return () =>
+  return (unfinished) =>
     applyRetention({
       db,
       log,
       days,
+      monotonicMs,
+      unfinished,
       async expireDeliveries(olderThanDays, limit) {
         let sum = 0
         for (const { destination_id, count } of await expireDeliveries(db, olderThanDays, limit)) {

@@ -47,7 +47,7 @@ export function choreTable(
     readonly expiries: readonly SecretExpiry[]
     readonly log: Log
     readonly sweepVanished: () => Promise<void>
-    readonly applyRetention: () => Promise<void>
+    readonly applyRetention: (unfinished: () => void) => Promise<void>
     readonly reconcile: () => Promise<void>
   },
 ): Readonly<Record<string, Chore>> {

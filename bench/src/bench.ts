@@ -1,6 +1,6 @@
 /** `npm run bench -- <name>`: starts everything itself, prints as it goes, and writes the result to `bench/results/`. */
-import { execFileSync } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
+import { measuredCommit } from '../../e2e/src/measured-commit.ts'
 
 type Print = (line: string) => void
 
@@ -44,8 +44,8 @@ if (bench === undefined) {
   process.stdout.write(`Usage: npm run bench -- <name>\n\n${lines.join('')}`)
   process.exit(name === '--help' ? 0 : 2)
 }
+const commit = measuredCommit()
 const result = await bench.run((line) => process.stdout.write(`${line}\n`))
-const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim()
 await writeFile(
   new URL(`../results/${name}.json`, import.meta.url),
   `${JSON.stringify({ commit, ...result }, null, 2)}\n`,

@@ -3,9 +3,9 @@
  * as it goes, writes what was measured to `e2e/results/<name>.json`, and ends with 1 when something did not hold. Short
  * forms of the same faults are part of `npm test`.
  */
-import { execFileSync } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { arch, cpus, platform, totalmem } from 'node:os'
+import { measuredCommit } from './measured-commit.ts'
 
 export type Print = (line: string) => void
 
@@ -137,12 +137,10 @@ if (name === undefined || fault === undefined) {
   process.exit(name === '--help' || name === '-h' ? 0 : 2)
 }
 
+const commit = measuredCommit()
 const startedAt = new Date()
 const result = await fault.run((line) => process.stdout.write(`${line}\n`))
 const seconds = Math.round((Date.now() - startedAt.getTime()) / 1000)
-const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD']).toString().trim()
-const changed =
-  execFileSync('git', ['status', '--porcelain', '--untracked-files=no']).toString().trim() !== ''
 const machine = {
   platform: `${platform()} ${arch()}`,
   cpu: cpus()[0]?.model ?? 'unknown',
@@ -154,7 +152,7 @@ const folder = new URL('../results/', import.meta.url)
 await mkdir(folder, { recursive: true })
 await writeFile(
   new URL(`${name}.json`, folder),
-  `${JSON.stringify({ name, commit: changed ? `${commit} with changes` : commit, date: startedAt.toISOString(), seconds, machine, ...result }, null, 2)}\n`,
+  `${JSON.stringify({ name, commit, date: startedAt.toISOString(), seconds, machine, ...result }, null, 2)}\n`,
 )
 process.stdout.write(`${JSON.stringify(result.figures, null, 2)}\n`)
 for (const problem of result.problems) process.stdout.write(`PROBLEM: ${problem}\n`)

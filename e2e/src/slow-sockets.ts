@@ -1,6 +1,7 @@
 /**
- * WI-07: thousands of sockets that send their headers or their bodies a byte at a time, beside genuine notifications. What
- * must hold: each of them is cut within eleven seconds, and the genuine ones are acknowledged meanwhile.
+ * WI-07: thousands of sockets that send their headers or their bodies a byte at a time, half of them deaf to the end that
+ * they are told, beside genuine notifications. What must hold: each of them is cut within eleven seconds, and the genuine
+ * ones are acknowledged meanwhile.
  */
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,6 +20,8 @@ const CUT_MS = 11_000
 /** Of the client's own clock, which thousands of sockets slow down. */
 const GRACE_MS = 1_000
 const BYTE_EACH_MS = 1_000
+/** Who is deaf sees that he is cut with the next byte only. */
+const DEAF_BYTE_EACH_MS = 250
 const GIVEN_UP_MS = 30_000
 
 /** The long form. */
@@ -37,7 +40,11 @@ export async function holdSlowSockets(
   const cuts: number[] = []
   for (let round = 1; round <= run.rounds; round += 1) {
     const slow = Array.from({ length: 2 * run.each }, (_, i) =>
-      drip(door.publicPort, i % 2 === 0 ? `${head}X-Slow: ` : `${head}Content-Length: 100000\r\n\r\n`),
+      drip(
+        door.publicPort,
+        i % 2 === 0 ? `${head}X-Slow: ` : `${head}Content-Length: 100000\r\n\r\n`,
+        i >= run.each,
+      ),
     )
     cuts.push(...(await Promise.all(slow)))
     print(`round ${round} of ${run.rounds}: the last was cut after ${Math.round(Math.max(...cuts))} ms`)
@@ -62,11 +69,14 @@ export async function holdSlowSockets(
 }
 
 /** @returns after how many milliseconds the other side closed */
-function drip(port: number, start: string): Promise<number> {
+function drip(port: number, start: string, isDeaf: boolean): Promise<number> {
   const began = performance.now()
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write(start))
-    const timer = setInterval(() => socket.writable && socket.write('x'), BYTE_EACH_MS)
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: isDeaf }, () => socket.write(start))
+    const timer = setInterval(
+      () => socket.writable && socket.write('x'),
+      isDeaf ? DEAF_BYTE_EACH_MS : BYTE_EACH_MS,
+    )
     const late = setTimeout(() => socket.destroy(), GIVEN_UP_MS)
     socket.on('error', () => undefined)
     socket.resume()

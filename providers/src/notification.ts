@@ -76,7 +76,12 @@ export type Verdict =
       readonly orphan?: Orphan
     }
   /** Cannot be judged now (keys unreachable): 503, so that the provider repeats it. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | {
+      readonly kind: 'unavailable'
+      readonly reason: string
+      /** What it would be rejected for; counted, or nobody would see it where it never can be judged. */
+      readonly rejected?: readonly RejectionReason[]
+    }
   /** Genuine, and about accounts instead of their content. `status` is sent after the commit. */
   | { readonly kind: 'signals'; readonly status: number; readonly signals: readonly AccountSignal[] }
   /** Genuine, wholly or in part. `status` is sent after the commit. */
@@ -86,7 +91,7 @@ export type Verdict =
       /** JSON body of the answer, e.g. `{"status":"ok"}`; absent: empty body. */
       readonly answer?: string
       readonly facts: readonly Fact[]
-      /** Items of the same request that were not genuine; counted. */
+      /** Items of the same request that were not genuine, or of no use here; counted. */
       readonly rejected: readonly RejectionReason[]
       /** As above. Absent: 0. */
       readonly forged?: number

@@ -1,5 +1,5 @@
 /**
- * Whether this PostgreSQL keeps what it acknowledges. Asked at start and every minute; the answer feeds `/ready`.
+ * Whether this PostgreSQL keeps what it acknowledges. Asked at start, every minute and by each probe of `/ready`.
  * `kill -9` cannot reveal `fsync=off`, so the settings are read instead.
  */
 import type { Db } from './sql.ts'

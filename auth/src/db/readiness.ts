@@ -1,11 +1,11 @@
 /**
- * Whether this process can serve: the database answers and keeps what it acknowledges. Asked at start, on every probe,
- * and each second in local mode for the clock's offset. In production an unsafe database or a moved clock is a reason
- * not to start at all.
+ * Whether this process can serve: the database answers and keeps what it acknowledges. Asked at start, on every probe and
+ * by itself each minute, since nobody may probe; a change is said in the log once. In local mode the clock's offset is
+ * followed each second. In production an unsafe database or a moved clock is a reason not to start at all.
  */
 import type { OffsetClock } from '../platform/clock.ts'
 import { errorFields, type Log } from '../platform/log.ts'
-import { readDurability } from './durability.ts'
+import { type Durability, readDurability } from './durability.ts'
 import type { Db } from './sql.ts'
 import { sql } from './sql.ts'
 
@@ -24,6 +24,7 @@ export interface ReadinessNeeds {
 }
 
 const FOLLOW_MS = 1_000
+const DURABILITY_MS = 60_000
 
 /** @throws an error with a `safe` message when production must not start on this database */
 export async function openReadiness(needs: ReadinessNeeds): Promise<Readiness> {
@@ -36,25 +37,42 @@ export async function openReadiness(needs: ReadinessNeeds): Promise<Readiness> {
       )
     if (offset !== 0) throw refused('auth.clock_offset is not 0: a moved clock is for tests only')
   }
-  const timer =
+  const following =
     needs.mode === 'local'
       ? setInterval(() => void followClock(needs).catch(() => undefined), FOLLOW_MS)
       : undefined
+  // a local database that is unsafe from the start is said once, too
+  let said = ''
+  const tell = (found: Durability) => {
+    const now = found.kind === 'durable' ? '' : found.reasons.join(', ')
+    if (now === said) return
+    said = now
+    if (found.kind === 'durable') needs.log.info({}, 'the database keeps what it acknowledges again')
+    else
+      needs.log.error({ reasons: now }, 'the database would lose what was acknowledged: correct its settings')
+  }
+  tell(durability)
+  /** @returns reasons not to be ready */
+  const look = async (): Promise<readonly string[]> => {
+    try {
+      const found = await readDurability(needs.db)
+      tell(found)
+      return found.kind === 'durable' ? [] : found.reasons
+    } catch (error) {
+      needs.log.warn(errorFields(error), 'the database does not answer the readiness check')
+      return ['the database does not answer']
+    }
+  }
+  const looking = setInterval(() => void look(), DURABILITY_MS)
   let draining = false
   return {
     async reasons() {
-      if (draining) return ['this process is ending']
-      try {
-        const now = await readDurability(needs.db)
-        return now.kind === 'durable' ? [] : now.reasons
-      } catch (error) {
-        needs.log.warn(errorFields(error), 'the database does not answer the readiness check')
-        return ['the database does not answer']
-      }
+      return draining ? ['this process is ending'] : look()
     },
     drain() {
       draining = true
-      clearInterval(timer)
+      clearInterval(following)
+      clearInterval(looking)
     },
   }
 }

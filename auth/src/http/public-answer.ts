@@ -1,9 +1,12 @@
-/** How the public door answers: the headers that each answer has, and what becomes of a body that nobody wants. */
+/** How the public door answers: the headers that each answer has, what becomes of a body that nobody wants, and the end of a connection. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
 import type { Answer } from '../ingest/receive.ts'
 
 const DISCARD_BYTES = 8 * 1024 * 1024
 const DISCARD_MS = 2_000
+/** So long the other side may read what it was told last: closing at once would reset what is still on its way. */
+const LAST_WORDS_MS = 400
 
 const SAFE_HEADERS = {
   'x-content-type-options': 'nosniff',
@@ -54,4 +57,12 @@ export function end(response: ServerResponse, answer: Answer): void {
     ...(answer.retryAfterSeconds === undefined ? {} : { 'retry-after': String(answer.retryAfterSeconds) }),
   })
   response.end(body)
+}
+
+/** An end only asks the other side to go: one that does not heed it would keep the connection, and send on. */
+export function cut(socket: Duplex, lastWords = ''): void {
+  // ended before, and on its way out: what it still sends is an error each time
+  if (!socket.writable) return
+  socket.end(lastWords)
+  setTimeout(() => socket.destroy(), LAST_WORDS_MS).unref()
 }

@@ -12,7 +12,7 @@ import { openAddressGate } from './address-gate.ts'
 import { readBody } from './body.ts'
 import { clientAddress, isWithin, networkOf, type TrustedProxies } from './client-address.ts'
 import { openPlaces, type Place } from './places.ts'
-import { end, refuse } from './public-answer.ts'
+import { cut, end, refuse } from './public-answer.ts'
 
 /** The callback of the connections room, already translated from HTTP. */
 export type CallbackDoor = (request: {
@@ -87,19 +87,18 @@ export function buildPublicServer(doors: PublicDoors): Server {
           const forged = visit.forged ?? (statusCode >= 400 && statusCode < 500 ? 1 : 0)
           if (sender !== undefined && forged > 0) gate.refused(sender, forged)
           // while draining: a connection that has got its answer would otherwise hold the end up until it is cut
-          if (!server.listening) request.socket.end()
+          if (!server.listening) cut(request.socket)
         })
     },
   )
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable) return
     const status =
       error.code === 'HPE_HEADER_OVERFLOW'
         ? '431 Request Header Fields Too Large'
         : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
           ? '408 Request Timeout'
           : '400 Bad Request'
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
+    cut(socket, `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
   })
   return server
 }

@@ -75,6 +75,8 @@ export function openIngest(needs: IngestNeeds): Ingest {
   const group = openGroupCommit<NotificationToStore>({
     store: async (items) => {
       const stored = await needs.ledger.store(needs.db, items)
+      for (const { provider, type, count } of stored.newEvents)
+        if (provider !== null) needs.metrics.events(provider, type, count)
       for (const [provider, count] of stored.duplicates) needs.metrics.duplicates(provider, count)
       if (stored.deliveries > 0) needs.nudgeDeliveries()
     },
@@ -127,6 +129,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
           if (verdict.orphan !== undefined) needs.adoptOrphan(verdict.orphan)
           return { status: verdict.status, forged: verdict.forged ?? 1 }
         case 'unavailable':
+          for (const reason of verdict.rejected ?? []) reject(reason)
           needs.metrics.overloads(verdict.reason)
           return RETRY_LATER
         case 'signals':
@@ -201,7 +204,8 @@ async function settled(
         !(await isWritten('a lifecycle message was not heeded', () => needs.heedLifecycle(said)))
       )
         return RETRY_LATER
-      needs.metrics.facts(providerId, facts)
+      for (const { unreadable } of facts)
+        if (unreadable !== undefined) needs.metrics.unreadable(providerId, unreadable)
       // what it says of itself is no push: a silent one may go on asking to be renewed
       const subscriptions = facts.flatMap((fact) =>
         fact.subscriptionId === undefined || isAboutItself(fact) ? [] : [fact.subscriptionId],

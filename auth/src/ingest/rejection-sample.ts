@@ -1,7 +1,9 @@
 /**
  * Counts the requests that were not genuine and takes a sample of them, off the way of the answer: at most one a second
- * for each provider and reason, and a few a second in all, so that a flood of forgeries is no flood of writes. The counts
- * are written once a second and tell what was not sampled. Keeps names of headers, a length and a hash, never a value.
+ * for each provider and reason, and a few a second in all, so that a flood of forgeries is no flood of writes. Some of these
+ * few are kept for what was not sampled within the last minute: a stranger who is refused for many reasons must not hide
+ * one genuine sender. The counts are written once a second and tell what was not sampled. Keeps names of headers, a length
+ * and a hash, never a value.
  */
 import { createHash } from 'node:crypto'
 import type { Db } from '../db/sql.ts'
@@ -34,6 +36,9 @@ export interface RejectionSample {
 const EACH_MS = 1_000
 /** In all, within a second. */
 const MOST_A_SECOND = 5
+/** Of them, for what was sampled within the last minute; the rest suffices for 120 others a minute, more than there are. */
+const MOST_AGAIN_A_SECOND = 3
+const LATELY_MS = 60_000
 const COUNTED_MS = 1_000
 const REMEMBERED = 1_000
 const NAMES = 64
@@ -41,18 +46,24 @@ const NAME = /^[\x21-\x7e]{1,64}$/
 
 export function openRejectionSample(needs: RejectionNeeds): RejectionSample {
   const taken = new Map<string, number>()
-  let second = { from: Number.NEGATIVE_INFINITY, count: 0 }
+  let second = { from: Number.NEGATIVE_INFINITY, count: 0, again: 0 }
   const counts = openCounts(needs)
 
   /** @returns whether there is room for one more sample of this kind */
   const isSampled = (key: string): boolean => {
     const now = needs.monotonicMs()
-    if (now - (taken.get(key) ?? Number.NEGATIVE_INFINITY) < EACH_MS) return false
-    if (now - second.from >= 1_000) second = { from: now, count: 0 }
-    if (second.count >= MOST_A_SECOND) return false
+    const sinceMs = now - (taken.get(key) ?? Number.NEGATIVE_INFINITY)
+    if (sinceMs < EACH_MS) return false
+    if (now - second.from >= 1_000) second = { from: now, count: 0, again: 0 }
+    const isAgain = sinceMs < LATELY_MS
+    if (second.count >= MOST_A_SECOND || (isAgain && second.again >= MOST_AGAIN_A_SECOND)) return false
     second.count += 1
-    if (taken.size >= REMEMBERED) taken.clear()
+    if (isAgain) second.again += 1
+    // in the order of their samples: who is forgotten was sampled longest ago
+    taken.delete(key)
     taken.set(key, now)
+    const oldest = taken.size > REMEMBERED ? taken.keys().next() : undefined
+    if (oldest?.done === false) taken.delete(oldest.value)
     return true
   }
 

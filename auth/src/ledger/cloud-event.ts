@@ -35,6 +35,11 @@ export function typeOf(naming: Naming, event: NewEvent): string {
   return `${naming.typePrefix}.${event.type}`
 }
 
+/** As it was told. */
+export function bareType(naming: Naming, type: string): string {
+  return type.slice(naming.typePrefix.length + 1)
+}
+
 /** One ordered sequence of events: a connection's area, or what has no connection. */
 export function sourceOf(naming: Naming, event: NewEvent): string {
   if (event.connectionId !== undefined)

@@ -7,12 +7,13 @@ import type { Db, Transaction } from '../db/sql.ts'
 import { sqlState } from '../db/sql.ts'
 import type { Clock } from '../platform/clock.ts'
 import { type EventId, idFrom, type NotificationId, newId, newTimedId, sha256 } from '../platform/ids.ts'
-import { cloudEvent, type Naming, type NewEvent, sourceOf, typeOf } from './cloud-event.ts'
+import { bareType, cloudEvent, type Naming, type NewEvent, sourceOf, typeOf } from './cloud-event.ts'
 import {
   type DeliveryRow,
   type EventRow,
   ensureDays,
   insertRecording,
+  type NewCount,
   type NotificationRow,
   type Recorded,
 } from './store.ts'
@@ -52,12 +53,16 @@ export interface Ledger {
   record(tx: Transaction, events: readonly NewEvent[]): Promise<void>
   /**
    * Stores a group by one statement; when this resolves with autocommit, it is committed.
-   * @returns `duplicates` by provider, only those that have any
+   * @returns what was new, by provider and type; `duplicates` by provider, only those that have any
    */
   store(
     db: Db,
     group: readonly NotificationToStore[],
-  ): Promise<{ newEvents: number; duplicates: ReadonlyMap<string, number>; deliveries: number }>
+  ): Promise<{
+    newEvents: readonly NewCount[]
+    duplicates: ReadonlyMap<string, number>
+    deliveries: number
+  }>
 }
 
 export interface LedgerNeeds {
@@ -99,28 +104,22 @@ export function openLedger(needs: LedgerNeeds): Ledger {
         for (const event of item.events) events.push({ event, notificationId: id })
       }
       const recorded = await write(needs, db, notifications, events, (attempt) => attempt())
-      let newEvents = 0
-      for (const count of Object.values(recorded.events)) newEvents += count
+      const sum = recorded.events.reduce((sum, { count }) => sum + count, 0)
       return {
-        newEvents,
-        duplicates: events.length === newEvents ? new Map() : duplicatesOf(events, recorded.events),
+        newEvents: recorded.events.map((one) => ({ ...one, type: bareType(needs.naming, one.type) })),
+        duplicates: events.length === sum ? new Map() : duplicatesOf(events, recorded.events),
         deliveries: recorded.deliveries,
       }
     },
   }
 }
 
-function duplicatesOf(
-  told: readonly { event: NewEvent }[],
-  isNew: Readonly<Record<string, number>>,
-): Map<string, number> {
+function duplicatesOf(told: readonly { event: NewEvent }[], isNew: readonly NewCount[]): Map<string, number> {
   const counts = new Map<string, number>()
   for (const { event } of told) counts.set(event.provider ?? '', (counts.get(event.provider ?? '') ?? 0) + 1)
-  return new Map(
-    [...counts]
-      .map(([provider, count]): [string, number] => [provider, count - (isNew[provider] ?? 0)])
-      .filter(([, count]) => count > 0),
-  )
+  for (const { provider, count } of isNew)
+    counts.set(provider ?? '', (counts.get(provider ?? '') ?? 0) - count)
+  return new Map([...counts].filter(([, count]) => count > 0))
 }
 
 async function write(

@@ -49,11 +49,17 @@ export interface Recording {
   readonly deliveries: readonly DeliveryRow[]
 }
 
+/** How many events were new. */
+export interface NewCount {
+  readonly provider: string | null
+  readonly type: string
+  readonly count: number
+}
+
 export interface Recorded {
   /** The revision now; if it is not the one given, nothing was inserted. */
   readonly revision: string
-  /** How many events were new, by provider; '' are those of none. */
-  readonly events: Readonly<Record<string, number>>
+  readonly events: readonly NewCount[]
   readonly deliveries: number
 }
 
@@ -64,7 +70,7 @@ export async function insertRecording(db: Db, revision: string, r: Recording): P
   const eventIds = textArray(column(e, 'id'))
   const identities = byteaArray(column(e, 'identity'))
   const recordedAt = r.recordedAt.toISOString()
-  const row = await db.one<{ revision: string; events: Record<string, number> | null; deliveries: string }>(
+  const row = await db.one<{ revision: string; events: NewCount[] | null; deliveries: string }>(
     sql`
     with now as materialized (
       select revision, revision = ${revision}::bigint as is_matched, auth.clock() as at from auth.rule_revision
@@ -98,7 +104,7 @@ export async function insertRecording(db: Db, revision: string, r: Recording): P
           ${textArray(column(e, 'source'))}::text[], ${textArray(column(e, 'subject'))}::text[], ${timestampArray(column(e, 'time'))}::timestamptz[], ${byteaArray(column(e, 'data'))}::bytea[])
           as t (id, notification_id, connection_id, owner_id, provider, type, origin_type, source, subject, time, data)
        where t.id in (select id from fresh)
-      returning provider
+      returning provider, type
     ), held as materialized (
       select id from auth.destinations
        where id = any(${textArray([...new Set(column(d, 'destination_id'))])}::text[]) and deleted_at is null
@@ -114,13 +120,13 @@ export async function insertRecording(db: Db, revision: string, r: Recording): P
       returning 1
     )
     select revision, (select count(*) from sent) as deliveries,
-           (select json_object_agg(coalesce(provider, ''), n) from (select provider, count(*) as n from stored group by provider) s) as events
+           (select json_agg(s) from (select provider, type, count(*) as count from stored group by provider, type) s) as events
       from now`,
     'record',
   )
   if (row === undefined)
     throw Object.assign(new Error('the rule revision is missing'), { code: 'no_rule_revision', safe: true })
-  return { revision: row.revision, events: row.events ?? {}, deliveries: Number(row.deliveries) }
+  return { revision: row.revision, events: row.events ?? [], deliveries: Number(row.deliveries) }
 }
 
 /** Makes the day partitions that a clock jump or a late chore left missing. */

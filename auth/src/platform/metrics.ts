@@ -11,11 +11,8 @@ export interface Metrics {
   refreshes(provider: string, outcome: 'succeeded' | 'failed'): void
   refreshFailures(provider: string, failureClass: string): void
   signatureFailures(provider: string, reason: string, count?: number): void
-  /** Stored: each by its type, and those whose content could not be read by why. */
-  facts(
-    provider: string,
-    facts: readonly { readonly type: string; readonly unreadable?: string | undefined }[],
-  ): void
+  events(provider: string, type: string, count: number): void
+  unreadable(provider: string, reason: string): void
   stateFailures(provider: string, reason: string): void
   revocations(provider: string, outcome: 'ended' | 'given_up'): void
   handshakes(provider: string): void
@@ -74,11 +71,16 @@ export function openMetrics(): Metrics {
     'Failed refreshes by class; our_configuration is the operator’s to repair',
     ['provider', 'class'],
   )
-  const events = counter('webhook_events_total', 'Events stored, by type', ['provider', 'type'])
-  const signatures = counter('webhook_signature_failures_total', 'Requests or items that were not genuine', [
-    'provider',
-    'reason',
-  ])
+  const events = counter(
+    'webhook_events_total',
+    'New events of notifications that were stored, by type; repetitions are in webhook_duplicates_total',
+    ['provider', 'type'],
+  )
+  const signatures = counter(
+    'webhook_signature_failures_total',
+    'Requests or items that were not genuine, or genuine and of nobody here (unknown_…)',
+    ['provider', 'reason'],
+  )
   const unreadable = counter(
     'webhook_unreadable_total',
     'Genuine items whose encrypted content could not be read; their events stand without it',
@@ -179,12 +181,8 @@ export function openMetrics(): Metrics {
     refreshes: (provider, outcome) => refreshes.inc({ provider, outcome }),
     refreshFailures: (provider, failureClass) => refreshFailures.inc({ provider, class: failureClass }),
     signatureFailures: (provider, reason, count = 1) => signatures.inc({ provider, reason }, count),
-    facts(provider, facts) {
-      for (const { type, unreadable: reason } of facts) {
-        events.inc({ provider, type })
-        if (reason !== undefined) unreadable.inc({ provider, reason })
-      }
-    },
+    events: (provider, type, count) => events.inc({ provider, type }, count),
+    unreadable: (provider, reason) => unreadable.inc({ provider, reason }),
     stateFailures: (provider, reason) => states.inc({ provider, reason }),
     revocations: (provider, outcome) => revocations.inc({ provider, outcome }),
     handshakes: (provider) => handshakes.inc({ provider }),

@@ -1,7 +1,7 @@
 /**
  * Housekeeping as due rows: each chore has a name, an interval and a function. It is due again after its interval,
- * whatever happened; a failure is kept in `last_error` as a code. Several processes share the rows, so a chore runs
- * once an interval, not once a process.
+ * whatever happened, and soon where it says that it was not finished; a failure is kept in `last_error` as a code. Several
+ * processes share the rows, so a chore runs once an interval, not once a process.
  */
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
@@ -11,8 +11,13 @@ import type { DueRow, WorkKind } from './work.ts'
 
 export interface Chore {
   readonly everySeconds: number
-  run(): Promise<void>
+  /** @param unfinished says that there was more to do than one run's share */
+  run(unfinished: () => void): Promise<void>
 }
+
+const MORE_SECONDS = 1
+/** What failed is not asked each second, though the rest of it has more to do. */
+const MORE_AFTER_FAILURE_SECONDS = 60
 
 /** Makes the rows that are missing; an existing row keeps its time. */
 export async function plantChores(db: Db, names: readonly string[]): Promise<void> {
@@ -39,11 +44,16 @@ export function choreKind(db: Db, chores: Readonly<Record<string, Chore>>): Work
         await settle(row, 3600, null)
         return
       }
+      let isUnfinished = false
+      const due = (moreSeconds: number) =>
+        isUnfinished ? Math.min(moreSeconds, chore.everySeconds) : chore.everySeconds
       try {
-        await chore.run()
-        await settle(row, chore.everySeconds, null)
+        await chore.run(() => {
+          isUnfinished = true
+        })
+        await settle(row, due(MORE_SECONDS), null)
       } catch (error) {
-        await settle(row, chore.everySeconds, String(errorFields(error).error_code ?? 'failed'))
+        await settle(row, due(MORE_AFTER_FAILURE_SECONDS), String(errorFields(error).error_code ?? 'failed'))
         throw error
       }
     },

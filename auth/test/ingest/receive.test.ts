@@ -53,7 +53,7 @@ describe('receiving', () => {
     groups.push(items.reduce((sum, { events }) => sum + events.length, 0))
   const none = (items: readonly NotificationToStore[]) => {
     note(items)
-    return { newEvents: 0, duplicates: new Map<string, number>(), deliveries: 0 }
+    return { newEvents: [], duplicates: new Map<string, number>(), deliveries: 0 }
   }
 
   /** An ingest room whose providers judge by `verdict`; the rest of them is not used here. */
@@ -156,6 +156,21 @@ describe('receiving', () => {
     await ingest.close()
   })
 
+  test('WI-13 what cannot be judged now is answered 503; what it would be rejected for is counted and sampled', async () => {
+    const sampled: string[] = []
+    const ingest = open(
+      async () => ({ kind: 'unavailable', reason: 'unknown_key', rejected: ['unknown_key'] }),
+      { sampleRejection: ({ reason }) => void sampled.push(reason) },
+    )
+    expect((await send(ingest, 'of a new key')).status).toBe(503)
+    expect(await counted('overloads')).toEqual(['flovify_webhook_overloads_total{reason="unknown_key"} 1'])
+    expect(await counted('signature_failures')).toEqual([
+      'flovify_webhook_signature_failures_total{provider="microsoft",reason="unknown_key"} 1',
+    ])
+    expect(sampled).toEqual(['unknown_key'])
+    await ingest.close()
+  })
+
   test('groups are limited by events: requests of a thousand items do not share one statement, small ones do', async () => {
     const ingest = open(
       async (body) => told(...Array.from({ length: Number(body) }, () => fact(CHANGE))),
@@ -175,7 +190,7 @@ describe('receiving', () => {
     await ingest.close()
   })
 
-  test('duplicates are counted for the provider that sent them, also when a group is mixed', async () => {
+  test('duplicates are counted for the provider that sent them and not as events, also when a group is mixed', async () => {
     const ingest = open(async (body) => told(fact(CHANGE, body)))
     await send(ingest, 'known', 'microsoft')
     groups.length = 0
@@ -183,6 +198,10 @@ describe('receiving', () => {
     expect(answers.map(({ status }) => status)).toEqual([202, 202])
     expect(groups).toEqual([2])
     expect(await counted('duplicates')).toEqual(['flovify_webhook_duplicates_total{provider="microsoft"} 1'])
+    expect(await counted('events')).toEqual([
+      `flovify_webhook_events_total{provider="microsoft",type="${CHANGE}"} 1`,
+      `flovify_webhook_events_total{provider="google",type="${CHANGE}"} 1`,
+    ])
     await ingest.close()
   })
 })

@@ -77,6 +77,24 @@ describe('rejected requests', () => {
     expect(await listRejections(t.db)).toHaveLength(6)
   })
 
+  test('a stranger who is refused for many reasons hides no other sender: what was not sampled lately has its share', async () => {
+    const { take, close } = open()
+    for (let second = 0; second < 125; second += 1, now += 1_000) {
+      for (let n = 0; n < 60; n += 1)
+        await take({ provider: 'google', reason: `reason_${n % 12}`, headerNames: [] })
+      await take({ provider: 'google', reason: 'wrong_audience', headerNames: [] })
+    }
+    const rows = await t.db.rows<{ reason: string; n: string }>(
+      sql`select reason, count(*)::int as n from auth.rejections group by reason`,
+    )
+    const sampled = new Map(rows.map(({ reason, n }) => [reason, Number(n)]))
+    expect(sampled.size).toBe(13)
+    expect(sampled.get('wrong_audience')).toBeGreaterThanOrEqual(2)
+    await close()
+    const sums = await listRejectionCounts(t.db)
+    expect(sums.reduce((sum, { sampled }) => sum + sampled, 0)).toBeLessThanOrEqual(5 * 125)
+  })
+
   test('the newest of each provider and reason are kept, for a month', async () => {
     const { take } = open()
     await take({ provider: 'google', reason: 'other', headerNames: [] })

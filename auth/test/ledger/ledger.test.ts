@@ -78,7 +78,7 @@ describe('the ledger', () => {
   test('stores the bytes unchanged, one event and one delivery for each matching rule', async () => {
     const bytes = Buffer.from([0, 255, 128, 10, 0])
     expect(await ledger.store(t.db, [notification(bytes, event('a'))])).toEqual({
-      newEvents: 1,
+      newEvents: [{ provider: 'google', type: 'mail.mailbox.v1.notified', count: 1 }],
       duplicates: new Map(),
       deliveries: 1,
     })
@@ -121,16 +121,20 @@ describe('the ledger', () => {
     expect(await t.db.one(sql`select event_id from auth.event_keys`)).toEqual(id)
   })
 
-  test('duplicates are counted for the provider that repeated them, also in a mixed group and within it', async () => {
+  test('what is new and duplicates are counted for the provider that repeated them, also in a mixed group and within it', async () => {
     const ofMicrosoft = (identity: string) =>
       event(identity, { provider: 'microsoft', connectionId: 'con_m' })
     await ledger.store(t.db, [notification('1', event('g')), notification('2', ofMicrosoft('m'))])
-    expect(
-      await ledger.store(t.db, [
-        notification('3', event('g-new')),
-        notification('4', ofMicrosoft('m'), ofMicrosoft('m-new'), ofMicrosoft('m-new')),
-      ]),
-    ).toEqual({ newEvents: 2, duplicates: new Map([['microsoft', 2]]), deliveries: 2 })
+    const stored = await ledger.store(t.db, [
+      notification('3', event('g-new')),
+      notification('4', ofMicrosoft('m'), ofMicrosoft('m-new'), ofMicrosoft('m-new')),
+    ])
+    expect(stored).toMatchObject({ duplicates: new Map([['microsoft', 2]]), deliveries: 2 })
+    const type = 'mail.mailbox.v1.notified'
+    expect(stored.newEvents.toSorted((a, b) => `${a.provider}`.localeCompare(`${b.provider}`))).toEqual([
+      { provider: 'google', type, count: 1 },
+      { provider: 'microsoft', type, count: 1 },
+    ])
   })
 
   test('the same identity in two connections is two events; without an identity everything is new', async () => {

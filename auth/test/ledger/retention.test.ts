@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { composeRetention } from '../../src/compose-retention.ts'
 import { sql } from '../../src/db/sql.ts'
+import { applyRetention } from '../../src/ledger/retention.ts'
 import type { RetentionDays } from '../../src/ledger/retention-days.ts'
 import { readRetention } from '../../src/ledger/retention-days.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
@@ -20,7 +21,7 @@ describe('retention', () => {
   })
   afterEach(() => t.close())
 
-  const retain = (days = DAYS) => composeRetention({ db: t.db, log: log.log, metrics }, days)()
+  const retain = (days = DAYS) => composeRetention({ db: t.db, log: log.log, metrics }, days)(() => {})
   /** By the database's clock, with the days around it as the chore makes them. */
   const goTo = (days: number) =>
     t.db.rows(sql`
@@ -127,6 +128,49 @@ describe('retention', () => {
       (await t.db.rows(sql`select 1 from auth.events where recorded_at < auth.clock() - interval '31 days'`))
         .length,
     ).toBe(0)
+  })
+
+  const addKeys = (count: number) =>
+    t.db.rows(sql`
+      insert into auth.event_keys (scope, identity, event_id, recorded_at)
+      select 'one', convert_to('key' || n, 'UTF8'), 'evt_' || n, auth.clock() from generate_series(1, ${count}::int) n`)
+
+  test('a run whose time is up says that there is more, and does the other steps nevertheless', async () => {
+    await addEvent(t.db)
+    await addKeys(5_000)
+    await goTo(40)
+    let unfinished = 0
+    let ms = 0
+    const needs = {
+      ...{ db: t.db, log: log.log, days: DAYS },
+      expireDeliveries: async () => 0,
+      // each look at the clock is six seconds later: the first batch of a step begins in time, the second does not
+      monotonicMs: () => {
+        ms += 6_000
+        return ms
+      },
+      unfinished: () => {
+        unfinished += 1
+      },
+    }
+    await applyRetention(needs)
+    expect([unfinished, await count('event_keys'), await count('events')]).toEqual([1, 3_000, 0])
+    await applyRetention({ ...needs, monotonicMs: () => 0 })
+    expect([unfinished, await count('event_keys')]).toEqual([1, 0])
+  })
+
+  test('what fails is reported and holds nothing else up', async () => {
+    await addEvent(t.db)
+    await addKeys(10)
+    await goTo(40)
+    const slow = Object.assign(new Error('statement timeout'), { code: '57014' })
+    const needs = {
+      ...{ db: t.db, log: log.log, days: DAYS, monotonicMs: () => 0, unfinished: () => {} },
+      expireDeliveries: () => Promise.reject(slow),
+    }
+    await expect(applyRetention(needs)).rejects.toBe(slow)
+    expect([await count('event_keys'), await count('events')]).toEqual([0, 0])
+    expect(log.lines.join('')).toContain('"step":"expired_deliveries"')
   })
 
   test('a day of the present is never dropped, whoever asks', async () => {

@@ -19,7 +19,7 @@ async function exported(): Promise<Map<string, Set<string>>> {
   metrics.subscriptionsUnwell(UNWELL.map((reason) => ({ provider: 'p', reason, count: 1 })))
   for (const outcome of ['created', 'failed', 'renewed', 'lapsed', 'stopped', 'missed'] as const)
     metrics.subscriptions('p', outcome)
-  metrics.facts('p', [{ type: 'subscription.v1.removed' }])
+  metrics.events('p', 'subscription.v1.removed', 1)
   metrics.gauge('oldest_due_seconds', 0)
   metrics.gauge('deliveries_dead', 0)
   metrics.destinations([

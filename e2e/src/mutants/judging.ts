@@ -194,6 +194,20 @@ export const JUDGING: readonly Mutant[] = [
     tests: ['providers/test/oauth/keys.test.ts'],
   },
   {
+    name: 'a known key waits for a provider that hangs',
+    file: judging('oauth/keys.ts'),
+    from: 'usableKey(kid) === undefined ? end : endOrShortly',
+    to: 'end',
+    tests: ['providers/test/oauth/keys.test.ts'],
+  },
+  {
+    name: 'a token of a key that is not known yet is refused',
+    file: judging('microsoft/resource-data/validation-tokens.ts'),
+    from: `verdict.reason === 'unknown_key'`,
+    to: `verdict.reason === ''`,
+    tests: CONTENT,
+  },
+  {
     name: 'JSON may be as deep as it likes',
     file: judging('webhook/hostile-json.ts'),
     from: `if (levels.length === DEPTH_LIMIT) return 'too_deep'`,

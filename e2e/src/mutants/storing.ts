@@ -184,4 +184,11 @@ export const STORING: readonly Mutant[] = [
     to: 'if (row === undefined)',
     tests: ['auth/test/config/unsafe-database.test.ts'],
   },
+  {
+    name: 'one that becomes so is found by a probe alone',
+    file: 'auth/src/db/readiness.ts',
+    from: 'setInterval(() => void look(), DURABILITY_MS)',
+    to: 'setInterval(() => {}, DURABILITY_MS)',
+    tests: ['auth/test/db/readiness.test.ts'],
+  },
 ]

@@ -5,7 +5,7 @@
  * `ref`, unsigned and empty: the token that we gave them is the proof. A security event token is judged by the kit.
  */
 import type { JWTPayload } from 'jose'
-import type { KeySet } from '../oauth/keys.ts'
+import { KEY_PATIENCE_MS, type KeySet } from '../oauth/keys.ts'
 import type { Fact, Host, Json, Lookup, NotificationRequest, ProviderWebhook, Verdict } from '../provider.ts'
 import { type BearerJudge, bearerJudge } from '../webhook/bearer.ts'
 import { singleHeader } from '../webhook/headers.ts'
@@ -14,8 +14,6 @@ import { judgeSecurityToken, securityTokenOf } from '../webhook/security-event.t
 import { isGoogleIssuer, isVerified } from './oauth.ts'
 import { GMAIL, watchedResource } from './resources.ts'
 import type { GoogleSettings, PushSettings } from './settings.ts'
-
-const KEY_PATIENCE_MS = 2000
 
 export function googleWebhook(settings: GoogleSettings, host: Host, keys: KeySet): ProviderWebhook {
   const { push } = settings
@@ -136,6 +134,8 @@ async function judgePush(
   const change = mailboxChangeOf(textMember(message, 'data'))
   if (change === undefined) return { kind: 'verified', status: 204, facts: [], rejected: ['bad_data'] }
   const owners = await lookup.byAddress(change.emailAddress.toLowerCase(), GMAIL)
+  // a repetition would change nothing, but somebody may miss this mailbox
+  if (owners.length === 0) return { kind: 'verified', status: 204, facts: [], rejected: ['unknown_mailbox'] }
   const messageId = textMember(message, 'messageId') ?? textMember(message, 'message_id')
   const time = timeOf(textMember(message, 'publishTime') ?? textMember(message, 'publish_time'))
   const facts = owners.map(

@@ -113,7 +113,7 @@ type ItemVerdict =
   | { readonly kind: 'fact'; readonly fact: Fact }
   /** Not genuine, or not understood. */
   | { readonly kind: 'refused'; readonly reason: string }
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | Extract<Verdict, { readonly kind: 'unavailable' }>
 
 async function judgeItem(item: Json, proofs: Proofs): Promise<ItemVerdict> {
   const { lookup, ownerOf, refSubscriptionId, vouchers } = proofs

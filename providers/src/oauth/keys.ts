@@ -1,7 +1,7 @@
 /**
  * The signing keys of a provider (JWKS, RFC 7517) as `jose` keys: fetched once for all who wait, kept while
- * fresh, and used up to a day beyond when the provider cannot be reached. An unknown `kid` asks again, at most
- * once per 30 s, so that a flood of invented ones costs nothing. It never takes a key from a token.
+ * fresh, and used up to a day beyond when the provider cannot be reached: a known key hardly waits for it. An unknown
+ * `kid` asks again, at most once per 30 s, so that a flood of invented ones costs nothing. It never takes a key from a token.
  */
 import { type CryptoKey, importJWK, type JWK } from 'jose'
 import { jsonOf, send } from '../http-answer.ts'
@@ -26,6 +26,13 @@ const REFETCH_PAUSE_MS = 30 * 1000
 /** Without any usable key every token is undecidable: ask sooner. */
 const REFETCH_PAUSE_WITHOUT_KEYS_MS = 2 * 1000
 const FETCH_DEADLINE_MS = 5 * 1000
+/**
+ * So long from the beginning of a request a known key waits for it: a provider that is well has answered by then, and what
+ * it has withdrawn is seen at once; one that hangs holds nothing up.
+ */
+const KNOWN_KEY_WAITS_MS = 200
+/** How long a notification may wait for a key: of the two seconds to its answer the rest is for storing it. */
+export const KEY_PATIENCE_MS = 1_500
 const KEY_LIMIT = 64
 /** RFC 7518 §3.3: 2,048 bits or more. */
 const SHORTEST_MODULUS_BYTES = 256
@@ -37,12 +44,15 @@ export function remoteKeys(host: Host, url: string): KeySet {
   let fetchedAt = Number.NEGATIVE_INFINITY
   let attemptedAt = Number.NEGATIVE_INFINITY
   let lastAttemptFailed = false
-  let running: Promise<void> | undefined
+  let running: { readonly end: Promise<void>; readonly endOrShortly: Promise<void> } | undefined
 
   const age = (since: number) => host.now().getTime() - since
+  const isUsable = () => age(fetchedAt) < USABLE_MS
+  const usableKey = (kid: string) => (isUsable() ? keys.get(kid) : undefined)
 
-  const refetch = (): Promise<void> => {
-    running ??= fetchKeys(host, url).then((fetched) => {
+  const refetch = () => {
+    if (running !== undefined) return running
+    const end = fetchKeys(host, url).then((fetched) => {
       running = undefined
       // Counted from the end, or a slow answer would eat up the pause.
       attemptedAt = host.now().getTime()
@@ -51,20 +61,22 @@ export function remoteKeys(host: Host, url: string): KeySet {
       keys = fetched
       fetchedAt = attemptedAt
     })
+    running = { end, endOrShortly: untilAborted(end, AbortSignal.timeout(KNOWN_KEY_WAITS_MS)) }
     return running
   }
 
   return {
     async find(kid, signal) {
       const wanted = age(fetchedAt) >= FRESH_MS || !keys.has(kid)
-      const pause = age(fetchedAt) >= USABLE_MS ? REFETCH_PAUSE_WITHOUT_KEYS_MS : REFETCH_PAUSE_MS
-      if (wanted && (running !== undefined || age(attemptedAt) >= pause))
-        await untilAborted(refetch(), signal)
+      const pause = isUsable() ? REFETCH_PAUSE_MS : REFETCH_PAUSE_WITHOUT_KEYS_MS
+      if (wanted && (running !== undefined || age(attemptedAt) >= pause)) {
+        const { end, endOrShortly } = refetch()
+        await untilAborted(usableKey(kid) === undefined ? end : endOrShortly, signal)
+      }
 
-      const usable = age(fetchedAt) < USABLE_MS
-      const found = usable ? keys.get(kid) : undefined
+      const found = usableKey(kid)
       if (found !== undefined) return { kind: 'found', ...found }
-      return usable && !lastAttemptFailed && running === undefined
+      return isUsable() && !lastAttemptFailed && running === undefined
         ? { kind: 'unknown' }
         : { kind: 'unavailable' }
     },

@@ -18,6 +18,7 @@ export type SignedTokenVerdict =
       /** The `issuer` member of the key that signed, if the key set carries one. */
       readonly keyIssuer: string | undefined
     }
+  /** `unknown_key` may be one that was published since the keys were asked for, up to 30 s ago. */
   | { readonly kind: 'bad'; readonly reason: string }
   | { readonly kind: 'unavailable'; readonly reason: string }
 
@@ -57,7 +58,7 @@ function kidOf(token: string): { kind: 'kid'; value: string } | { kind: 'bad'; r
     const header = decodeProtectedHeader(token)
     if (header.alg !== 'RS256') return { kind: 'bad', reason: 'wrong_algorithm' }
     if (typeof header.kid !== 'string' || header.kid === '' || header.kid.length > 256) {
-      return { kind: 'bad', reason: 'unknown_key' }
+      return { kind: 'bad', reason: 'bad_key_id' }
     }
     return { kind: 'kid', value: header.kid }
   } catch {

@@ -4,7 +4,7 @@
  * nobody else's word changes a connection. Answers as documented for Google: 202, or 400 for what is not genuine.
  */
 import type { JWTPayload } from 'jose'
-import type { KeySet } from '../oauth/keys.ts'
+import { KEY_PATIENCE_MS, type KeySet } from '../oauth/keys.ts'
 import { verifySignedToken } from '../oauth/signed-token.ts'
 import type { AccountSignal, Host, NotificationRequest, SignalKind, Verdict } from '../provider.ts'
 
@@ -23,7 +23,6 @@ const KINDS: Readonly<Record<string, SignalKind>> = {
 
 /** Three parts of base64url and nothing else: no JSON and no form begins like this. */
 const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
-const PATIENCE_MS = 2_000
 /** There is no expiry. What is older than we remember ids for could be said a second time. */
 const OLDEST_SECONDS = 60 * 24 * 3600
 
@@ -48,7 +47,7 @@ export async function judgeSecurityToken(
   token: string,
 ): Promise<Verdict> {
   const now = host.now()
-  const verdict = await verifySignedToken(rule.keys, token, now, AbortSignal.timeout(PATIENCE_MS), {
+  const verdict = await verifySignedToken(rule.keys, token, now, AbortSignal.timeout(KEY_PATIENCE_MS), {
     expires: false,
   })
   if (verdict.kind === 'unavailable') return verdict

@@ -154,18 +154,24 @@ describe('notifications with resource data', () => {
       },
       'bad_signature',
     ],
-    [
-      'a key that is published nowhere',
-      async () => {
-        const forger = await makeSigner('k9', {}, 'forger')
-        world.server.reply('/common/discovery/keys', { status: 200, body: { keys: [world.signer.jwk] } })
-        return [await validationToken({ signer: forger, clock, loginUrl: world.server.url }, 2, TENANT_A)]
-      },
-      'unknown_key',
-    ],
   ]
   it.each(badTokens)('WI-01 %s: answered 202, nothing stored', async (_, tokens, reason) => {
     expect(await judge([item()], await tokens())).toEqual(refused(reason))
+  })
+
+  it('WI-13 a token of a key that is not published yet is to be repeated, and counted: acknowledged it would be lost', async () => {
+    world.server.reply('/common/discovery/keys', { status: 200, body: { keys: [world.signer.jwk] } })
+    const next = await makeSigner('k9')
+    const signed = await validationToken({ signer: next, clock, loginUrl: world.server.url }, 2, TENANT_A)
+    const undecided = { kind: 'unavailable', reason: 'unknown_key', rejected: ['unknown_key'] }
+    expect(await judge([item()], [signed])).toEqual(undecided)
+    // a stranger gets no repetition by naming a key
+    expect(await judge([item({ clientState: 'state-sub_c' })], [signed])).toEqual(refused('bad_client_state'))
+    world.publish(world.signer, next)
+    clock.forward(29)
+    expect(await judge([item()], [signed])).toEqual(undecided)
+    clock.forward(1)
+    expect(facts(await judge([item()], [signed]))).toHaveLength(1)
   })
 
   it('WI-01 a key that may sign for one issuer signs no token of another tenant', async () => {

@@ -76,6 +76,24 @@ describe('signing keys', () => {
     expect(await find('one')).toBe('unavailable')
   })
 
+  it('WI-13 a known key hardly waits for a provider that hangs: a moment with the first question, then not at all', async () => {
+    await find('one')
+    server.reply('/keys', { status: 200, hang: 'at once' })
+    clock.forward(HOUR)
+    const waited: number[] = []
+    for (let index = 0; index < 3; index += 1) {
+      const started = performance.now()
+      expect(await find('one')).toBe('found')
+      waited.push(performance.now() - started)
+    }
+    expect(waited[0]).toBeLessThan(1000)
+    expect(Math.max(...waited.slice(1))).toBeLessThan(100)
+    // one question for all of them, and what only it can tell waits for it
+    expect(requests()).toBe(2)
+    expect(await find('two', 50)).toBe('unavailable')
+    expect(requests()).toBe(2)
+  })
+
   it('WI-13 recovers by itself after an outage at the start', async () => {
     server.reply('/keys', { status: 500 })
     expect(await find('one')).toBe('unavailable')

@@ -2,7 +2,7 @@
  * What an item of a notification carries of its resource, after its sender and its bytes were proven, in that order. Items
  * without content need neither: they say only that something changed.
  */
-import type { Json, JsonObject, KnownSubscription, Lookup } from '../../provider.ts'
+import type { Json, JsonObject, KnownSubscription, Lookup, Verdict } from '../../provider.ts'
 import { type OpenedContent, openContent } from './encrypted-content.ts'
 import type { Vouchers } from './validation-tokens.ts'
 
@@ -11,7 +11,7 @@ export type ItemContent =
   | Exclude<OpenedContent, { readonly kind: 'forged' }>
   | { readonly kind: 'refused'; readonly reason: string }
   /** To be repeated. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | Extract<Verdict, { readonly kind: 'unavailable' }>
 
 /** @param owner the subscription that the item was proven to belong to */
 export async function contentOfItem(

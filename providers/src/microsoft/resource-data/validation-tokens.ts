@@ -1,12 +1,13 @@
 /**
  * Judges the `validationTokens` of a notification (protocols/microsoft.md §3.2): one JWT for each tenant in it, signed with
  * the identity platform's keys, for our app, by Graph's own publisher. Each item with content needs the token of its own
- * tenant; a token for one tenant says nothing about another. Without a token nothing is proven.
+ * tenant; a token for one tenant says nothing about another. Without a token nothing is proven. One whose key is not known
+ * is to be repeated, not refused: its item is proven by `ref` and clientState, and the key may be minutes old.
  */
 import type { JWTPayload } from 'jose'
-import { eitherKeys, remoteKeys } from '../../oauth/keys.ts'
+import { eitherKeys, KEY_PATIENCE_MS, remoteKeys } from '../../oauth/keys.ts'
 import { verifySignedToken } from '../../oauth/signed-token.ts'
-import type { Host, Json } from '../../provider.ts'
+import type { Host, Json, Verdict } from '../../provider.ts'
 import { isArray } from '../../webhook/hostile-json.ts'
 import { GUID } from '../oauth.ts'
 import type { MicrosoftSettings } from '../settings.ts'
@@ -17,13 +18,14 @@ const PUBLISHER = '0bf30f3b-4a52-48df-9a82-234910c4a086'
 const STS = 'https://sts.windows.net'
 /** One for each tenant of a notification; more than this nobody sends to one address. */
 const MOST_TOKENS = 64
-const PATIENCE_MS = 2_000
 
 export type Vouching =
   | { readonly kind: 'vouched' }
   | { readonly kind: 'refused'; readonly reason: string }
-  /** The keys cannot be reached: to be repeated. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | Undecided
+
+/** The keys cannot be reached, or do not have the one that signed: to be repeated. */
+type Undecided = Extract<Verdict, { readonly kind: 'unavailable' }>
 
 /** @returns whether a token of that tenant came with the notification; they are verified when first asked for */
 export type Vouchers = (tenant: string | undefined) => Promise<Vouching>
@@ -31,7 +33,7 @@ export type Vouchers = (tenant: string | undefined) => Promise<Vouching>
 type TokenVerdict =
   | { readonly kind: 'genuine'; readonly tenant: string }
   | { readonly kind: 'bad'; readonly reason: string }
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | Undecided
 
 /** @returns a reader of the `validationTokens` member of a notification */
 export function validationTokens(
@@ -45,8 +47,12 @@ export function validationTokens(
   )
   const judge = async (token: Json): Promise<TokenVerdict> => {
     if (typeof token !== 'string') return { kind: 'bad', reason: 'null_validation_token' }
-    const verdict = await verifySignedToken(keys, token, host.now(), AbortSignal.timeout(PATIENCE_MS))
-    return verdict.kind === 'genuine' ? judgeClaims(settings, verdict.claims, verdict.keyIssuer) : verdict
+    const verdict = await verifySignedToken(keys, token, host.now(), AbortSignal.timeout(KEY_PATIENCE_MS))
+    if (verdict.kind === 'genuine') return judgeClaims(settings, verdict.claims, verdict.keyIssuer)
+    // acknowledged it would be lost; a stranger has no clientState and does not get this far
+    return verdict.kind === 'bad' && verdict.reason === 'unknown_key'
+      ? { kind: 'unavailable', reason: verdict.reason, rejected: [verdict.reason] }
+      : verdict
   }
   return (tokens) => {
     let verdicts: Promise<readonly TokenVerdict[]> | undefined
