@@ -97,6 +97,9 @@ export async function setDestinationColumns(db: Db, id: string, columns: Destina
 /** What is told to be failing stays so until a success is told, but its time begins anew. */
 const failingAnew = sql`case when failing_since is not null then auth.clock() end`
 
+/** An open breaker stays open: one delivery tries at once what came of it, whatever the receiver asked for before. */
+const probeNow = sql`case when breaker = 'open' then auth.clock() end`
+
 function assignments(c: DestinationColumns): Sql[] {
   const set: Sql[] = []
   if (c.kind !== undefined) set.push(sql`kind = ${c.kind}`)
@@ -106,6 +109,7 @@ function assignments(c: DestinationColumns): Sql[] {
     // who failed, and who asked to be left alone, was the receiver at the earlier address
     const same = sql`url = ${c.url}`
     set.push(sql`held_until = case when ${same} then held_until end`)
+    set.push(sql`probe_at = case when ${same} then probe_at else ${probeNow} end`)
     set.push(sql`failing_since = case when ${same} then failing_since else ${failingAnew} end`)
     set.push(sql`breaker_changed_at = case when ${same} then breaker_changed_at else auth.clock() end`)
   }
@@ -161,7 +165,7 @@ export async function resumeDestination(db: Db, id: string): Promise<boolean> {
   const rows = await db.rows(sql`
     update auth.destinations
        set paused = false, paused_at = null, paused_by = null, disabled_at = null, disabled_reason = null, held_until = null,
-           breaker_changed_at = auth.clock(), failing_since = ${failingAnew}
+           breaker_changed_at = auth.clock(), failing_since = ${failingAnew}, probe_at = ${probeNow}
      where id = ${id} and (paused or disabled_at is not null) returning id`)
   return rows.length === 1
 }

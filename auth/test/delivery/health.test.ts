@@ -166,6 +166,34 @@ describe('the breaker', () => {
     expect(await runDue()).toBe(1)
   })
 
+  test.each([
+    ['another address', (id: string) => setDestinationColumns(t.db, id, { url: `${receiver.url}/moved` })],
+    ['resuming', (id: string) => pauseDestination(t.db, id, 'test').then(() => resumeDestination(t.db, id))],
+  ] as const)(
+    'F10 DO-07 %s brings the probe of an open breaker forward: one goes at once',
+    async (_, act) => {
+      const here = await addDestination(t.db, { url: receiver.url, concurrency: 50 })
+      await breakDown(here)
+      await moveClock(t.db, clock, 31_000)
+      await t.db.rows(sql`update auth.deliveries set due_at = auth.clock()`)
+      answerWith(503, { 'retry-after': '3600' })
+      expect(await runDue()).toBe(1)
+      await moveClock(t.db, clock, 300_000)
+      await setDestinationColumns(t.db, here, { name: 'the same place', url: receiver.url })
+      expect(await runDue()).toBe(0)
+      await act(here)
+      expect(await destination(here)).toMatchObject({ breaker: 'open' })
+      answerWith(204)
+      expect(await runDue()).toBe(1)
+      expect(await destination(here)).toMatchObject({
+        breaker: 'closed',
+        probe_at: null,
+        failing_since: null,
+      })
+      expect(await runDue()).toBe(18)
+    },
+  )
+
   test.each([429, 503])(
     'F10 DO-07 a %d with Retry-After holds all of the destination, for every process',
     async (status) => {
