@@ -5,6 +5,9 @@
 
 export type DeliveryStateName = 'open' | 'delivered' | 'dead' | 'cancelled' | 'expired'
 
+/** `scheduled`: not due yet; `throttled`: due, and behind others or held by `Retry-After`; the rest: its destination takes nothing. */
+export type DeliveryWaiting = 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open'
+
 export interface DeliveryQuery {
   /** At most 100. */
   limit?: number
@@ -29,7 +32,7 @@ export interface ListedDelivery {
   /** Why it died or ended: `exhausted`, `rejected`, `poison`, `destination_deleted`, `event_gone`, `retention`. */
   reason: string | null
   /** Of an open one: why it does not go now. */
-  waiting: 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open' | null
+  waiting: DeliveryWaiting | null
   attempts: number
   created_at: string
   /** When it finished, died, or is due. */
@@ -58,6 +61,12 @@ export interface DeliveryDetail {
   state: DeliveryStateName
   reason: string | null
   due_at: string | null
+  /** Of an open one: why it does not go now. */
+  waiting: DeliveryWaiting | null
+  /** Of an open one: until when the receiver asked to be left alone (`Retry-After`). */
+  held_until: string | null
+  /** Of an open one: when the open breaker of its destination lets a single delivery go. */
+  probe_at: string | null
   finished_at: string | null
   attempts: AttemptDetail[]
 }

@@ -1,5 +1,5 @@
 /** States, reasons and errors of deliveries → words for people. Fixed tables; an unknown code is shown as it is. Pure. */
-import type { AttemptDetail, ListedDelivery } from '@flovify/client/wire'
+import type { AttemptDetail, DeliveryDetail, ListedDelivery } from '@flovify/client/wire'
 import type { Tone } from './sentences.ts'
 
 type Label = { readonly label: string; readonly tone: Tone }
@@ -23,6 +23,43 @@ const ENDED: Readonly<Record<Exclude<ListedDelivery['state'], 'open'>, Label>> =
 export function explainListed(delivery: Pick<ListedDelivery, 'state' | 'waiting'>): Label {
   if (delivery.state !== 'open') return ENDED[delivery.state] ?? { label: delivery.state, tone: 'calm' }
   return delivery.waiting === null ? { label: 'Waiting', tone: 'busy' } : WAITING[delivery.waiting]
+}
+
+/** What stands between an open delivery and its next attempt; `at`: the time from which it can go, where there is one. */
+export interface Wait {
+  readonly at?: string
+  readonly text?: string
+}
+
+/** @returns undefined for one that is not open */
+export function explainWait(
+  delivery: Pick<DeliveryDetail, 'state' | 'waiting' | 'due_at' | 'held_until' | 'probe_at'>,
+): Wait | undefined {
+  if (delivery.state !== 'open') return undefined
+  const { waiting, due_at, held_until, probe_at } = delivery
+  switch (waiting) {
+    case 'paused':
+      return { text: 'Its destination is paused: it is sent when somebody resumes it.' }
+    case 'disabled':
+      return { text: 'Its destination is disabled: it is sent when somebody takes it into use again.' }
+    case 'breaker_open':
+      return {
+        text: 'Its destination is down: one delivery at a time tries whether it is back, the next one then.',
+        ...(probe_at !== null && { at: probe_at }),
+      }
+    case 'sending':
+      return { text: 'It is being sent.' }
+    case 'scheduled':
+    case 'throttled':
+    case null:
+      if (held_until !== null && (due_at === null || due_at < held_until))
+        return { text: 'The receiver asked to be left alone until then.', at: held_until }
+      return waiting === 'throttled'
+        ? { text: 'It is due: it goes when the destination’s limits and those before it let it.' }
+        : { ...(due_at !== null && { at: due_at }) }
+    default:
+      return waiting satisfies never
+  }
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -5,6 +5,7 @@
 import type { Db, Sql } from '../db/sql.ts'
 import { empty, sql } from '../db/sql.ts'
 import { timeOfId } from '../platform/ids.ts'
+import { type Waiting, waitingOf, waitsUntil } from './waiting-store.ts'
 
 export interface AttemptHistory {
   readonly number: number
@@ -24,7 +25,16 @@ export interface AttemptDetail extends AttemptHistory {
   readonly response_body: string | null
 }
 
-export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'> {
+/** Of an open one: why it does not go now, and until when; all null of one that ended. */
+export interface Waits {
+  readonly waiting: Waiting | null
+  /** Until when the receiver asked to be left alone. */
+  readonly held_until: string | null
+  /** When an open breaker lets the next single delivery go. */
+  readonly probe_at: string | null
+}
+
+export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'>, Waits {
   readonly event_id: string
   readonly attempts: readonly (AttemptHistory | AttemptDetail)[]
 }
@@ -50,6 +60,9 @@ interface DeliveryRow {
   readonly due_at: Date | null
   readonly finished_at: Date | null
   readonly created_at: Date
+  readonly waiting: Waiting | null
+  readonly held_until: Date | null
+  readonly probe_at: Date | null
 }
 
 interface AttemptRow extends Omit<AttemptHistory, 'started_at'> {
@@ -74,15 +87,18 @@ export async function readDeliveries(
   db: Db,
   which: Sql,
   visible: Sql,
-): Promise<{ eventId: string; delivery: DeliveryHistory }[]> {
+): Promise<{ eventId: string; delivery: DeliveryHistory; waits: Waits }[]> {
   const rows = await db.rows<DeliveryRow>(sql`
-    select w.id, w.event_id, w.destination_id, d.name as destination_name, w.state, w.reason, w.due_at, w.finished_at, w.created_at
-      from (select id, event_id, event_recorded_at, destination_id, state, reason, due_at, null::timestamptz as finished_at, created_at
+    with moment as materialized (select auth.clock() as now)
+    select w.id, w.event_id, w.destination_id, d.name as destination_name, w.state, w.reason, w.due_at, w.finished_at, w.created_at,
+           ${waitingOf(sql`w.due_at`)} as waiting, ${waitsUntil}
+      from (select id, event_id, event_recorded_at, destination_id, state, reason, due_at, lease_until, null::timestamptz as finished_at, created_at
               from auth.deliveries w where ${which}
             union all
-            select id, event_id, event_recorded_at, destination_id, state, reason, null, finished_at, created_at
+            select id, event_id, event_recorded_at, destination_id, state, reason, null, null, finished_at, created_at
               from auth.delivery_outcomes w where ${which}) w
       join auth.destinations d on d.id = w.destination_id
+     cross join moment
      where exists (select from auth.events e
                     where e.recorded_at = w.event_recorded_at and e.id = w.event_id and ${visible})
      order by w.created_at, w.id`)
@@ -98,6 +114,11 @@ export async function readDeliveries(
       due_at: row.due_at?.toISOString() ?? null,
       finished_at: row.finished_at?.toISOString() ?? null,
       attempts: attempts.get(row.id) ?? [],
+    },
+    waits: {
+      waiting: row.waiting,
+      held_until: row.held_until?.toISOString() ?? null,
+      probe_at: row.probe_at?.toISOString() ?? null,
     },
   }))
 }

@@ -6,6 +6,7 @@
 import type { Db, Sql } from '../db/sql.ts'
 import { empty, join, sql } from '../db/sql.ts'
 import { type Cursor, cursorOf } from './cursor.ts'
+import { type Waiting, waitingOf } from './waiting-store.ts'
 
 export const DELIVERY_STATES = [
   'open',
@@ -40,7 +41,7 @@ export interface ListedDelivery {
   /** Why it died or ended. */
   readonly reason: string | null
   /** Of an open one: why it does not go now. */
-  readonly waiting: 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open' | null
+  readonly waiting: Waiting | null
   readonly attempts: number
   readonly created_at: string
   /** When it finished, died, or is due. */
@@ -82,13 +83,7 @@ export function listing(query: DeliveryQuery): Sql {
     with moment as materialized (select auth.clock() as now)
     select w.id, w.event_id, d.id as destination_id, d.name as destination_name, w.rule_id, w.state, w.reason, w.attempts,
            w.created_at, w.at, to_char(w.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as position,
-           case when w.state <> 'open' then null
-                when w.lease_until > moment.now then 'sending'
-                when d.disabled_at is not null then 'disabled'
-                when d.paused then 'paused'
-                when d.breaker = 'open' then 'breaker_open'
-                when w.at > moment.now then 'scheduled'
-                else 'throttled' end as waiting
+           ${waitingOf(sql`w.at`)} as waiting
       from auth.destinations d
      cross join moment
      cross join lateral (${join(parts, ' union all ')}) w

@@ -76,7 +76,7 @@ export function openHistory(db: Db): History {
     async delivery(viewer, id) {
       const [found] = await readDeliveries(db, isDelivery(id), visibleTo(viewer))
       if (found === undefined) return undefined
-      const detail = { ...found.delivery, event_id: found.eventId }
+      const detail = { ...found.delivery, ...found.waits, event_id: found.eventId }
       return viewer.role === 'admin' ? { ...detail, attempts: await readAttemptDetails(db, id) } : detail
     },
     async position(viewer, id) {

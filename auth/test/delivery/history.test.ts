@@ -174,6 +174,41 @@ describe('the history', () => {
     expect(listed?.deliveries).toEqual(found?.deliveries)
   })
 
+  test('DO-07 an open delivery says why it does not go now, and until when; one that ended says nothing of it', async () => {
+    const here = await addDestination(t.db)
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    const waits = async (change = sql`name = name`) => {
+      await t.db.rows(sql`update auth.destinations set ${change} where id = ${here}`)
+      const detail = await history.delivery(admin, id)
+      return [detail?.waiting, detail?.held_until, detail?.probe_at]
+    }
+    const later = new Date(Date.now() + 600_000).toISOString()
+    expect(await waits()).toEqual(['throttled', null, null])
+    expect(await waits(sql`held_until = ${later}`)).toEqual(['throttled', later, null])
+    expect(await waits(sql`held_until = auth.clock(), breaker = 'open', probe_at = ${later}`)).toEqual([
+      'breaker_open',
+      null,
+      later,
+    ])
+    expect(await waits(sql`paused = true`)).toEqual(['paused', null, later])
+    expect(await waits(sql`disabled_at = auth.clock(), disabled_reason = 'gone'`)).toEqual([
+      'disabled',
+      null,
+      later,
+    ])
+    await waits(
+      sql`breaker = 'closed', probe_at = null, paused = false, disabled_at = null, disabled_reason = null`,
+    )
+    await t.db.rows(sql`update auth.deliveries set due_at = ${later}`)
+    expect(await waits()).toEqual(['scheduled', null, null])
+    await t.db.rows(sql`update auth.deliveries set lease_until = ${later}`)
+    expect(await waits()).toEqual(['sending', null, null])
+    await t.db.rows(
+      sql`update auth.deliveries set state = 'dead', due_at = null, lease_until = null, dead_at = auth.clock()`,
+    )
+    expect(await waits(sql`held_until = ${later}`)).toEqual([null, null, null])
+  })
+
   test('received_at is when the notification came, recorded_at when the event was stored', async () => {
     const event = await addEvent(t.db)
     const received = new Date(event.at.getTime() - 40)
