@@ -45,6 +45,10 @@ export interface AttemptDetail {
   duration_ms: number
   outcome: 'delivered' | 'failed'
   status: number | null
+  /**
+   * Null when it was delivered. `status_…` or `redirect` with a status; without one `egress_…` (refused here, and why),
+   * `vault_error`, or how the connection failed (`timeout`, `tls`, …).
+   */
   error: string | null
   /** The rest for administrators only. Milliseconds of each phase that was reached. */
   phases?: Record<string, number> | null

@@ -83,8 +83,20 @@ const ERRORS: Readonly<Record<string, string>> = {
   name_not_found: 'Its name is not known.',
   tls: 'Its certificate is not trusted, or the encrypted connection failed.',
   bad_answer: 'Its answer was not HTTP, or too large.',
-  network: 'The connection failed.',
-  special_address: 'Its address is not public: the egress guard refused it.',
+  network: 'The connection failed for a reason that the system does not name.',
+  vault_error:
+    'Nothing was sent: its secrets cannot be opened, because their key is missing or they were changed. Tell the operator of this service.',
+  // as it was stored before the reason came with it
+  egress_refused: 'Nothing was sent: its address is refused. Send a test event to see why.',
+  egress_not_a_url: 'Nothing was sent: its address is not a URL. Change it.',
+  egress_scheme:
+    'Nothing was sent: only https is used outside your own network. Change the URL, or name the host in EGRESS_ALLOW.',
+  egress_userinfo: 'Nothing was sent: a URL with user name or password is refused. Send a header instead.',
+  egress_port:
+    'Nothing was sent: only port 443 is used outside your own network. Change the URL, or name host and port in EGRESS_ALLOW.',
+  egress_special_address:
+    'Nothing was sent: its name leads to an address inside a network (or reserved). If it is yours, name host, port and path in EGRESS_ALLOW.',
+  egress_name_not_found: 'Nothing was sent: its host name has no address. Check its spelling and DNS.',
 }
 
 /** Why a try failed; undefined for one that did not. */

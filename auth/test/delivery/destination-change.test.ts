@@ -109,7 +109,11 @@ describe('a destination’s settings', () => {
         reason: 'special_address',
       })
     await t.db.rows(sql`update auth.destinations set url = ${metadata}`)
-    expect(await tryOut(id)).toMatchObject({ delivered: false, error: 'egress_refused', status: null })
+    expect(await tryOut(id)).toMatchObject({
+      delivered: false,
+      error: 'egress_special_address',
+      status: null,
+    })
   })
 
   test('what does not change the address does not judge it again: its name may be away this moment', async () => {

@@ -217,12 +217,12 @@ describe('a delivery', () => {
     expect(receiver.requests).toHaveLength(1)
   })
 
-  test('DO-01 a destination that the guard refuses fails as egress_refused and is tried again by the schedule', async () => {
+  test('DO-01 a destination that the guard refuses fails with the reason of the refusal and is tried again by the schedule', async () => {
     const here = await addDestination(t.db, { url: `http://127.0.0.1:${receiver.port}/other` })
     const id = await addDelivery(t.db, here, await addEvent(t.db))
     await runDue()
     expect(await attempts(id)).toEqual([
-      { number: 1, outcome: 'failed', status: null, error: 'egress_refused' },
+      { number: 1, outcome: 'failed', status: null, error: 'egress_special_address' },
     ])
     expect(await delivery(id)).toMatchObject({ state: 'open', attempts: 1 })
     expect(receiver.connections).toBe(0)
