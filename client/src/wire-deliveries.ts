@@ -60,6 +60,8 @@ export interface AttemptDetail {
 export interface DeliveryDetail {
   id: string
   event_id: string
+  /** False when its event is older than what is kept: then only administrators see the delivery. */
+  event_kept: boolean
   destination_id: string
   destination_name: string
   state: DeliveryStateName

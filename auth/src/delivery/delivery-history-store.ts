@@ -36,6 +36,8 @@ export interface Waits {
 
 export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'>, Waits {
   readonly event_id: string
+  /** False: its day has been dropped, and only the delivery is left to be seen. */
+  readonly event_kept: boolean
   readonly attempts: readonly (AttemptHistory | AttemptDetail)[]
 }
 
@@ -53,6 +55,7 @@ export interface DeliveryHistory {
 interface DeliveryRow {
   readonly id: string
   readonly event_id: string
+  readonly event_kept: boolean
   readonly destination_id: string
   readonly destination_name: string
   readonly state: DeliveryHistory['state']
@@ -79,19 +82,24 @@ export function isDelivery(id: string): Sql {
   return sql`w.id = ${id} ${at === undefined ? empty : sql`and w.event_recorded_at >= ${at} and w.event_recorded_at < ${at}::timestamptz + interval '1 ms'`}`
 }
 
+export interface FoundDelivery {
+  readonly eventId: string
+  readonly eventKept: boolean
+  readonly delivery: DeliveryHistory
+  readonly waits: Waits
+}
+
 /**
  * @param which a condition on `w`, the delivery
- * @param visible a condition on `e`, its event
+ * @param visible a condition on `e`, its event: who owns an event that is gone is not known, so nobody who needs the
+ *   condition sees its deliveries. Undefined: the reader sees all of them, also those without an event.
  */
-export async function readDeliveries(
-  db: Db,
-  which: Sql,
-  visible: Sql,
-): Promise<{ eventId: string; delivery: DeliveryHistory; waits: Waits }[]> {
+export async function readDeliveries(db: Db, which: Sql, visible: Sql | undefined): Promise<FoundDelivery[]> {
+  const event = sql`select from auth.events e where e.recorded_at = w.event_recorded_at and e.id = w.event_id`
   const rows = await db.rows<DeliveryRow>(sql`
     with moment as materialized (select auth.clock() as now)
     select w.id, w.event_id, w.destination_id, d.name as destination_name, w.state, w.reason, w.due_at, w.finished_at, w.created_at,
-           ${waitingOf(sql`w.due_at`)} as waiting, ${waitsUntil}
+           exists (${event}) as event_kept, ${waitingOf(sql`w.due_at`)} as waiting, ${waitsUntil}
       from (select id, event_id, event_recorded_at, destination_id, state, reason, due_at, lease_until, null::timestamptz as finished_at, created_at
               from auth.deliveries w where ${which}
             union all
@@ -99,12 +107,12 @@ export async function readDeliveries(
               from auth.delivery_outcomes w where ${which}) w
       join auth.destinations d on d.id = w.destination_id
      cross join moment
-     where exists (select from auth.events e
-                    where e.recorded_at = w.event_recorded_at and e.id = w.event_id and ${visible})
+     where ${visible === undefined ? sql`true` : sql`exists (${event} and ${visible})`}
      order by w.created_at, w.id`)
   const attempts = await readAttempts(db, rows)
   return rows.map((row) => ({
     eventId: row.event_id,
+    eventKept: row.event_kept,
     delivery: {
       id: row.id,
       destination_id: row.destination_id,

@@ -135,8 +135,25 @@ function partsOf(query: DeliveryQuery): Sql[] {
 /** The plain bound beside the row comparison lets the planner leave out days. */
 function narrowed({ eventId, from, to, cursor }: DeliveryQuery, at: Sql): Sql {
   return sql`
-       ${eventId === undefined ? empty : sql`and w.event_id = ${eventId} and w.event_recorded_at = (select e.recorded_at from auth.events e where e.id = ${eventId} limit 1)`}
+       ${eventId === undefined ? empty : sql`and w.event_id = ${eventId} and w.event_recorded_at = coalesce(${recordedAt(eventId)}, ${recordedOnDroppedDay(eventId)})`}
        ${from === undefined ? empty : sql`and ${at} >= ${from}`}
        ${to === undefined ? empty : sql`and ${at} <= ${to}`}
        ${cursor === undefined ? empty : sql`and ${at} <= ${cursor.at}::timestamptz and (${at}, w.id) < (${cursor.at}::timestamptz, ${cursor.id}::text)`}`
 }
+
+const recordedAt = (eventId: string): Sql =>
+  sql`(select e.recorded_at from auth.events e where e.id = ${eventId} limit 1)`
+
+/**
+ * Of an event that is gone, asked only then: what ended after it tells its time. Looked for among the outcomes of days
+ * whose events have been dropped, which are few; a day of events that an open or dead delivery needs is not dropped.
+ */
+const recordedOnDroppedDay = (eventId: string): Sql => sql`(
+           select o.event_recorded_at
+             from generate_series(date_trunc('day', (select min(event_recorded_at) from auth.delivery_outcomes), 'UTC'),
+                                  auth.clock(), interval '1 day') day,
+                  lateral (select event_recorded_at from auth.delivery_outcomes
+                            where event_recorded_at >= day and event_recorded_at < day + interval '1 day' and event_id = ${eventId}
+                            limit 1) o
+            where to_regclass('auth.events_' || to_char(day at time zone 'UTC', 'YYYYMMDD')) is null
+            limit 1)`

@@ -41,6 +41,8 @@ export const Delivery = Type.Object({ ...delivery, attempts: Type.Array(Type.Obj
 const DeliveryDetail = Type.Object({
   ...delivery,
   event_id: Type.String(),
+  /** False when retention has dropped it. */
+  event_kept: Type.Boolean(),
   /** Of an open one: why it does not go now, and until when its destination is left alone. */
   waiting: Text,
   held_until: Text,

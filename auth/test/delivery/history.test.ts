@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { cursorOf, readCursor } from '../../src/delivery/cursor.ts'
 import { type History, openHistory } from '../../src/delivery/history-store.ts'
-import { settleDead, settleDueAgain } from '../../src/delivery/settle-store.ts'
+import { settleDead, settleDueAgain, settleUnsent } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
@@ -172,6 +172,26 @@ describe('the history', () => {
     expect(at(slow)?.due_at).toMatch(/^\d{4}-.*Z$/)
     const [listed] = (await history.events(admin, { limit: 1 })).items
     expect(listed?.deliveries).toEqual(found?.deliveries)
+  })
+
+  test('IA-05 a delivery that outlives its event is seen by administrators alone', async () => {
+    const here = await addDestination(t.db)
+    const event = await addEvent(t.db, { ownerId: '2' })
+    const id = await addDelivery(t.db, here, event)
+    expect(await history.delivery(alice, id)).toMatchObject({ id, event_kept: true })
+    const [row] = await claimDueDeliveries(t.db, { id: randomUUID(), seconds: 30, limit: 1 })
+    if (row === undefined) throw new Error('nothing claimed')
+    await settleUnsent(t.db, row, 'expired', 'event_gone')
+    await t.db.rows(sql`truncate auth.events`)
+    expect(await history.delivery(admin, id)).toMatchObject({
+      id,
+      event_id: event.id,
+      event_kept: false,
+      state: 'expired',
+      attempts: [],
+    })
+    expect(await history.delivery(alice, id)).toBeUndefined()
+    expect(await history.delivery(bob, id)).toBeUndefined()
   })
 
   test('DO-07 an open delivery says why it does not go now, and until when; one that ended says nothing of it', async () => {

@@ -57,7 +57,11 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
         <div className="grow">
           <PageHeading>To {delivery.destination_name}</PageHeading>
           <p className="muted">
-            <Link to={`/events/${delivery.event_id}`}>Its event</Link>
+            {delivery.event_kept ? (
+              <Link to={`/events/${delivery.event_id}`}>Its event</Link>
+            ) : (
+              'Its event is older than what is kept'
+            )}
             {admin && (
               <>
                 {' · '}

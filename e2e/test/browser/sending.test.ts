@@ -211,6 +211,15 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     await expect.poll(() => page.getByText('Orders, renamed').count()).toBe(0)
     await page.goto(`${world.console}/deliveries/${held}`)
     await page.getByText('The destination was deleted.').waitFor()
+    await page.getByRole('link', { name: 'Its event' }).waitFor()
+    // as retention does
+    await world.sql(
+      'delete from auth.events where id = (select event_id from auth.delivery_outcomes where id = $1)',
+      [held],
+    )
+    await page.reload()
+    await page.getByText('Its event is older than what is kept').waitFor()
+    await page.getByText('The destination was deleted.').waitFor()
   })
 
   test('BC-05 somebody who is no administrator is told so, and nothing is shown', async () => {
