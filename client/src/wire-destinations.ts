@@ -34,7 +34,7 @@ export interface DestinationChange {
   name?: string
   url?: string
   test_url?: string | null
-  /** All of them anew. */
+  /** All of them anew; needed where some are stored and an address gets another host, port or scheme (422 `headers_needed`). */
   headers?: Record<string, string>
   concurrency?: number
   rate_per_second?: number | null

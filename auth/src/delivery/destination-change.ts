@@ -33,6 +33,8 @@ export type Refusal =
 export type ChangeOutcome =
   | { readonly kind: 'changed'; readonly destination: DestinationRow }
   | { readonly kind: 'unknown' }
+  /** An address of another origin, and header values that were given for the earlier one. */
+  | { readonly kind: 'headers_needed' }
   | Refusal
 
 type Judged =
@@ -113,6 +115,8 @@ export async function changeDestination(
     if (locked === undefined) return { kind: 'unknown' as const }
     const key = needs.vault.open(locked.data_key, destinationContext(id))
     const said = { ...judged.values, url: values.url === undefined ? undefined : judged.url }
+    if (said.headers === undefined && locked.headers !== null && leadsElsewhere(locked, said))
+      return { kind: 'headers_needed' as const }
     // who becomes http has no test address
     const columns = columnsOf(
       key,
@@ -128,6 +132,18 @@ export async function changeDestination(
       : { kind: 'changed' as const, destination }
   })
 }
+
+/**
+ * Stored header values go only where they were given for: whoever could point them at a host of his own would read there
+ * what is never shown. The test address gets them too.
+ */
+function leadsElsewhere(locked: LockedDestination, said: DestinationValues): boolean {
+  const known = originsOf([locked.url, locked.test_url])
+  return originsOf([said.url, said.testUrl]).some((origin) => !known.includes(origin))
+}
+
+const originsOf = (urls: readonly (string | null | undefined)[]): string[] =>
+  urls.flatMap((url) => (typeof url === 'string' ? [new URL(url).origin] : []))
 
 function definedOf(values: DestinationValues): DestinationValues {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))

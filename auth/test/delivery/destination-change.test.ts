@@ -78,6 +78,42 @@ describe('a destination’s settings', () => {
     expect(await everything()).not.toContain('canary')
   })
 
+  test('DO-05 stored headers do not follow to another place, neither by url nor by test_url: they are given again, or none', async () => {
+    const elsewhere = await startReceiver()
+    const two = openEgress({
+      allow: [receiver, elsewhere].map(({ port }) => ({ host: '127.0.0.1', port, pathPrefix: '/' })),
+    })
+    const there = openDestinations({
+      db: t.db,
+      vault,
+      egress: two,
+      rules: { disableFor: async () => {}, ensureEverything: async () => {}, reload: async () => {} },
+    })
+    try {
+      const { id } = await create({ kind: 'n8n', headers: { 'x-key': 'canary-one' } })
+      const moved = `http://127.0.0.1:${elsewhere.port}/hook`
+      const before = await everything()
+      for (const values of [{ url: moved }, { testUrl: moved }, { url: at('/x'), testUrl: moved }])
+        expect(await there.change('user:1', id, values)).toEqual({ kind: 'headers_needed' })
+      expect(await everything()).toBe(before)
+      // another path is the same place
+      expect((await there.change('user:1', id, { url: at('/webhook/moved') })).kind).toBe('changed')
+      const given = { url: moved, headers: { 'x-key': 'canary-two' } }
+      expect((await there.change('user:1', id, given)).kind).toBe('changed')
+      expect((await audits()).at(-1)).toMatchObject({
+        detail: { url: `127.0.0.1:${receiver.port} → 127.0.0.1:${elsewhere.port}`, header_values: 'set' },
+      })
+      const none = { url: at('/webhook/back'), testUrl: null, headers: {} }
+      expect(await there.change('user:1', id, none)).toMatchObject({ destination: { header_names: [] } })
+      // nothing is stored any more that could follow
+      expect((await there.change('user:1', id, { url: moved })).kind).toBe('changed')
+      expect(elsewhere.requests).toEqual([])
+    } finally {
+      await two.close()
+      await elsewhere.close()
+    }
+  })
+
   test('DO-05 bad headers, plans, statuses and authorities are refused at once, all mistakes together, nothing changed', async () => {
     const { id } = await create()
     const before = await everything()

@@ -7,6 +7,8 @@ export interface FieldsProps {
   readonly fields: Fields
   readonly change: (some: Partial<Fields>) => void
   readonly headerNames: readonly string[]
+  /** Those that are stored cannot stay: the address leads elsewhere. */
+  readonly headersNeeded: boolean
   /** The field that the refusal speaks of. */
   readonly wrong: string | undefined
 }
