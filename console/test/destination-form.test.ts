@@ -1,6 +1,6 @@
 import type { DestinationView } from '@flovify/client/wire'
 import { describe, expect, test } from 'vitest'
-import { type Fields, fieldsOf, judgeFields, needsHeaders } from '../src/destination-form.ts'
+import { changeOf, type Fields, fieldsOf, judgeFields, needsHeaders } from '../src/destination-form.ts'
 import { fieldOf } from '../src/destination-sentences.ts'
 
 const known = {
@@ -40,6 +40,17 @@ describe('the form of a destination', () => {
     expect(needsHeaders(moved, undefined)).toBe(false)
     // what is typed half is no address yet
     expect(needsHeaders(edited({ url: 'https://' }), known)).toBe(false)
+  })
+
+  test('a changed production URL goes out alone, and an emptied test URL as “follows”', () => {
+    const change = (some: Partial<Fields>) => {
+      const judged = judgeFields(edited(some), known)
+      if (judged.kind !== 'ready') throw new Error(judged.message)
+      return changeOf(judged.request, known)
+    }
+    const url = 'https://n8n.example.com/webhook/x'
+    expect(change({ url })).toEqual({ url })
+    expect(change({ testUrl: '' })).toEqual({ test_url: null })
   })
 
   test('a refusal for headers is shown at them', () => {

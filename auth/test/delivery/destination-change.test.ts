@@ -2,6 +2,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { dropEndedSecrets } from '../../src/delivery/destination-store.ts'
+import type { DestinationValues } from '../../src/delivery/destination-values.ts'
 import { type Destinations, type NewDestination, openDestinations } from '../../src/delivery/destinations.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { sendTest } from '../../src/delivery/send-test.ts'
@@ -76,6 +77,27 @@ describe('a destination’s settings', () => {
     await destinations.change('user:1', id, { headers: {} })
     expect((await destinations.find(id))?.header_names).toEqual([])
     expect(await everything()).not.toContain('canary')
+  })
+
+  test('the test address of n8n follows the production address, unless it was given', async () => {
+    const { id } = await create({ kind: 'n8n' })
+    const after = async (values: DestinationValues) => {
+      const outcome = await destinations.change('user:1', id, values)
+      if (outcome.kind !== 'changed') throw new Error(outcome.kind)
+      return outcome.destination.test_url
+    }
+    expect(await after({ url: at('/webhook/two') })).toBe(at('/webhook-test/two'))
+    expect(await after({ name: 'other' })).toBe(at('/webhook-test/two'))
+    const own = at('/webhook-test/own')
+    expect(await after({ testUrl: own })).toBe(own)
+    expect(await after({ url: at('/webhook/three') })).toBe(own)
+    expect(await after({ testUrl: null })).toBe(at('/webhook-test/three'))
+    // not of n8n's naming: nothing follows from it, until it is again
+    expect(await after({ url: at('/elsewhere') })).toBeNull()
+    expect(await after({ url: at('/webhook/four') })).toBe(at('/webhook-test/four'))
+    expect(await after({ kind: 'http' })).toBeNull()
+    expect(await after({ name: 'still http' })).toBeNull()
+    expect(await after({ kind: 'n8n' })).toBe(at('/webhook-test/four'))
   })
 
   test('DO-05 stored headers do not follow to another place, neither by url nor by test_url: they are given again, or none', async () => {
