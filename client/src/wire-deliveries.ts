@@ -87,7 +87,7 @@ export interface RetriedDelivery {
 export interface DeadRetryRequest {
   /** As counted before; another number is refused with 409 `count_changed`. */
   expected_count: number
-  /** The caller's own, 8 to 64 of `A-Za-z0-9_-`: the same key is the same retry. */
+  /** The caller's own, 8 to 64 of `A-Za-z0-9_-`: the same key is the same retry, for thirty days. */
   idempotency_key: string
 }
 

@@ -125,7 +125,8 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
 
 function Retry({ delivery }: { delivery: DeliveryDetail }): ReactNode {
   const retry = useRetry()
-  if (retry.data !== undefined)
+  // what has died again can be retried again
+  if (delivery.state === 'open' && retry.data !== undefined)
     return (
       <p role="status" className="hint">
         {retry.data.retried ? 'It is on its way again.' : 'It was on its way again already.'}

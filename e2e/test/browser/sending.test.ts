@@ -109,8 +109,10 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     await looks.at(page, '44-delivery')
   })
 
-  test('DO-10 one dead delivery is retried, by a double click once', async () => {
+  test('DO-10 one dead delivery is retried, by a double click once, and again when it died again', async () => {
     const { page } = ada
+    await page.getByRole('button', { name: 'Retry this delivery' }).click()
+    await page.getByText('Attempt 2: failed').waitFor()
     status = 204
     const before = receiver.requests.length
     await page.getByRole('button', { name: 'Retry this delivery' }).dblclick()
@@ -147,6 +149,14 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
         { timeout: 20_000 },
       )
       .toBe(3)
+    // what dies after it is offered again, without leaving the page
+    status = 500
+    await deliver('Orders')
+    await page.getByRole('button', { name: 'Retry all 1 dead' }).waitFor({ timeout: 40_000 })
+    status = 204
+    await page.getByRole('button', { name: 'Retry all 1 dead' }).click()
+    await page.getByRole('button', { name: 'Retry it', exact: true }).click()
+    await page.getByText(/^One delivery is on the way again/).waitFor()
   })
 
   test('DO-05 a rotation shows the new secret once, and both sign', async () => {
