@@ -5,6 +5,9 @@
 
 export type DeliveryStateName = 'open' | 'delivered' | 'dead' | 'cancelled' | 'expired'
 
+/** `scheduled`: not due yet; `throttled`: due, and behind others or held by `Retry-After`; the rest: its destination takes nothing. */
+export type DeliveryWaiting = 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open'
+
 export interface DeliveryQuery {
   /** At most 100. */
   limit?: number
@@ -29,7 +32,7 @@ export interface ListedDelivery {
   /** Why it died or ended: `exhausted`, `rejected`, `poison`, `destination_deleted`, `event_gone`, `retention`. */
   reason: string | null
   /** Of an open one: why it does not go now. */
-  waiting: 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open' | null
+  waiting: DeliveryWaiting | null
   attempts: number
   created_at: string
   /** When it finished, died, or is due. */
@@ -42,6 +45,10 @@ export interface AttemptDetail {
   duration_ms: number
   outcome: 'delivered' | 'failed'
   status: number | null
+  /**
+   * Null when it was delivered. `status_…` or `redirect` with a status; without one `egress_…` (refused here, and why),
+   * `vault_error`, or how the connection failed (`timeout`, `tls`, …).
+   */
   error: string | null
   /** The rest for administrators only. Milliseconds of each phase that was reached. */
   phases?: Record<string, number> | null
@@ -53,11 +60,19 @@ export interface AttemptDetail {
 export interface DeliveryDetail {
   id: string
   event_id: string
+  /** False when its event is older than what is kept: then only administrators see the delivery. */
+  event_kept: boolean
   destination_id: string
   destination_name: string
   state: DeliveryStateName
   reason: string | null
   due_at: string | null
+  /** Of an open one: why it does not go now. */
+  waiting: DeliveryWaiting | null
+  /** Of an open one: until when the receiver asked to be left alone (`Retry-After`). */
+  held_until: string | null
+  /** Of an open one: when the open breaker of its destination lets a single delivery go. */
+  probe_at: string | null
   finished_at: string | null
   attempts: AttemptDetail[]
 }
@@ -72,7 +87,7 @@ export interface RetriedDelivery {
 export interface DeadRetryRequest {
   /** As counted before; another number is refused with 409 `count_changed`. */
   expected_count: number
-  /** The caller's own, 8 to 64 of `A-Za-z0-9_-`: the same key is the same retry. */
+  /** The caller's own, 8 to 64 of `A-Za-z0-9_-`: the same key is the same retry, for thirty days. */
   idempotency_key: string
 }
 

@@ -33,8 +33,9 @@ export interface DestinationChange {
   kind?: DestinationKind
   name?: string
   url?: string
+  /** n8n only. null, or never given: it follows from `url` by n8n's own naming, also when that changes. */
   test_url?: string | null
-  /** All of them anew. */
+  /** All of them anew; needed where some are stored and an address gets another host, port or scheme (422 `headers_needed`). */
   headers?: Record<string, string>
   concurrency?: number
   rate_per_second?: number | null

@@ -1,5 +1,5 @@
 /** States, reasons and errors of deliveries → words for people. Fixed tables; an unknown code is shown as it is. Pure. */
-import type { AttemptDetail, ListedDelivery } from '@flovify/client/wire'
+import type { AttemptDetail, DeliveryDetail, ListedDelivery } from '@flovify/client/wire'
 import type { Tone } from './sentences.ts'
 
 type Label = { readonly label: string; readonly tone: Tone }
@@ -25,6 +25,43 @@ export function explainListed(delivery: Pick<ListedDelivery, 'state' | 'waiting'
   return delivery.waiting === null ? { label: 'Waiting', tone: 'busy' } : WAITING[delivery.waiting]
 }
 
+/** What stands between an open delivery and its next attempt; `at`: the time from which it can go, where there is one. */
+export interface Wait {
+  readonly at?: string
+  readonly text?: string
+}
+
+/** @returns undefined for one that is not open */
+export function explainWait(
+  delivery: Pick<DeliveryDetail, 'state' | 'waiting' | 'due_at' | 'held_until' | 'probe_at'>,
+): Wait | undefined {
+  if (delivery.state !== 'open') return undefined
+  const { waiting, due_at, held_until, probe_at } = delivery
+  switch (waiting) {
+    case 'paused':
+      return { text: 'Its destination is paused: it is sent when somebody resumes it.' }
+    case 'disabled':
+      return { text: 'Its destination is disabled: it is sent when somebody takes it into use again.' }
+    case 'breaker_open':
+      return {
+        text: 'Its destination is down: one delivery at a time tries whether it is back, the next one then.',
+        ...(probe_at !== null && { at: probe_at }),
+      }
+    case 'sending':
+      return { text: 'It is being sent.' }
+    case 'scheduled':
+    case 'throttled':
+    case null:
+      if (held_until !== null && (due_at === null || due_at < held_until))
+        return { text: 'The receiver asked to be left alone until then.', at: held_until }
+      return waiting === 'throttled'
+        ? { text: 'It is due: it goes when the destination’s limits and those before it let it.' }
+        : { ...(due_at !== null && { at: due_at }) }
+    default:
+      return waiting satisfies never
+  }
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   exhausted: 'All its tries are used up.',
   rejected: 'The destination answered with a status that is not worth another try.',
@@ -46,8 +83,20 @@ const ERRORS: Readonly<Record<string, string>> = {
   name_not_found: 'Its name is not known.',
   tls: 'Its certificate is not trusted, or the encrypted connection failed.',
   bad_answer: 'Its answer was not HTTP, or too large.',
-  network: 'The connection failed.',
-  special_address: 'Its address is not public: the egress guard refused it.',
+  network: 'The connection failed for a reason that the system does not name.',
+  vault_error:
+    'Nothing was sent: its secrets cannot be opened, because their key is missing or they were changed. Tell the operator of this service.',
+  // as it was stored before the reason came with it
+  egress_refused: 'Nothing was sent: its address is refused. Send a test event to see why.',
+  egress_not_a_url: 'Nothing was sent: its address is not a URL. Change it.',
+  egress_scheme:
+    'Nothing was sent: only https is used outside your own network. Change the URL, or name the host in EGRESS_ALLOW.',
+  egress_userinfo: 'Nothing was sent: a URL with user name or password is refused. Send a header instead.',
+  egress_port:
+    'Nothing was sent: only port 443 is used outside your own network. Change the URL, or name host and port in EGRESS_ALLOW.',
+  egress_special_address:
+    'Nothing was sent: its name leads to an address inside a network (or reserved). If it is yours, name host, port and path in EGRESS_ALLOW.',
+  egress_name_not_found: 'Nothing was sent: its host name has no address. Check its spelling and DNS.',
 }
 
 /** Why a try failed; undefined for one that did not. */

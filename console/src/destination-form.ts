@@ -50,7 +50,12 @@ export type Judged =
   | { readonly kind: 'mistake'; readonly field: FieldName | 'numbers'; readonly message: string }
 
 /** `none` as plan: one try. What can be judged only by the service (addresses, certificates) is judged there. */
-export function judgeFields(fields: Fields): Judged {
+export function judgeFields(fields: Fields, known?: DestinationView): Judged {
+  if (fields.headers === undefined && needsHeaders(fields, known))
+    return mistake(
+      'header',
+      'The address leads to another place than the stored headers were given for: give their values again, or send none.',
+    )
   const schedule = fields.schedule.trim().toLowerCase() === 'none' ? [] : readNumbers(fields.schedule)
   if (schedule === undefined)
     return mistake(
@@ -87,6 +92,18 @@ export function judgeFields(fields: Fields): Judged {
     },
   }
 }
+
+/** Stored values are sent only where they were given for: another host, port or scheme needs them anew. */
+export function needsHeaders(fields: Fields, known: DestinationView | undefined): boolean {
+  if (known === undefined || known.header_names.length === 0) return false
+  const places = [known.url, known.test_url ?? ''].map(originOf)
+  return [fields.url, fields.kind === 'n8n' ? fields.testUrl : '']
+    .map(originOf)
+    .some((origin) => origin !== undefined && !places.includes(origin))
+}
+
+const originOf = (url: string): string | undefined =>
+  URL.canParse(url.trim()) ? new URL(url.trim()).origin : undefined
 
 const mistake = (field: FieldName | 'numbers', message: string): Judged => ({
   kind: 'mistake',

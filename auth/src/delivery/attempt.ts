@@ -5,6 +5,7 @@
  */
 import { type Clock, monotonicMs } from '../platform/clock.ts'
 import type { Vault } from '../vault/vault.ts'
+import type { AttemptError } from './attempt-error.ts'
 import type { DestinationForAttempt, OpenForAttempt } from './destination-attempt.ts'
 import type { Egress, EgressAnswer } from './egress.ts'
 import { redactBody, redactHeaders } from './redact.ts'
@@ -49,7 +50,7 @@ export async function attemptDelivery(
   if (destination === undefined)
     return {
       delivered: false,
-      attempt: { startedAt, durationMs: 0, status: null, error: 'vault_error' },
+      attempt: { startedAt, durationMs: 0, status: null, error: 'vault_error' satisfies AttemptError },
       retryAfter: undefined,
       retries: true,
       stepsMs: to.retry_schedule?.map((seconds) => seconds * 1_000),
@@ -80,7 +81,7 @@ function judge(
 ): AttemptResult {
   const stepsMs = destination.retryStepsMs
   const phases = { ...answer.phases }
-  const failed = (error: string): AttemptResult => ({
+  const failed = (error: AttemptError): AttemptResult => ({
     delivered: false,
     attempt: { ...times, status: null, error, phases },
     retryAfter: undefined,
@@ -89,13 +90,17 @@ function judge(
   })
   switch (answer.kind) {
     case 'refused':
-      return failed('egress_refused')
+      return failed(`egress_${answer.reason}`)
     case 'failed':
       return failed(answer.error)
     case 'answered': {
       const { status, retryAfter } = answer
       const delivered = status >= 200 && status < 300
-      const error = delivered ? null : status >= 300 && status < 400 ? 'redirect' : `status_${status}`
+      const error: AttemptError | null = delivered
+        ? null
+        : status >= 300 && status < 400
+          ? 'redirect'
+          : `status_${status}`
       const attempt = {
         ...times,
         status,

@@ -5,7 +5,13 @@
  */
 import type { Db } from '../db/sql.ts'
 import { sql } from '../db/sql.ts'
-import { BREAKER_ATTEMPTS, BREAKER_SECONDS, type HealthFacts } from './breaker.ts'
+import {
+  BREAKER_ATTEMPTS,
+  BREAKER_SECONDS,
+  DISABLED_AFTER_DAYS,
+  DISABLED_MIN_ATTEMPTS,
+  type HealthFacts,
+} from './breaker.ts'
 
 /** How far back a success is looked for: longer than it takes to be given up. */
 const FAR_BACK = sql`interval '8 days'`
@@ -24,6 +30,8 @@ export async function readHealthFacts(db: Db, destinationId: string): Promise<He
     first_failed_at: Date | null
     tried: number
     failed: number
+    failed_days: number
+    failed_in_days: number
   }>(sql`
     with d as materialized (
       select id, breaker, breaker_changed_at, failing_since,
@@ -43,10 +51,19 @@ export async function readHealthFacts(db: Db, destinationId: string): Promise<He
        where a.destination_id = ${destinationId}
          and a.started_at > coalesce((select started_at from delivered), (select horizon from d))
        order by a.started_at limit 1
+    ), days as (
+      select f.count from generate_series(1, ${DISABLED_AFTER_DAYS}::int) n, lateral (
+        select count(*)::int from (
+          select from auth.attempts a
+           where a.destination_id = ${destinationId} and a.outcome = 'failed'
+             and a.started_at > greatest(auth.clock() - make_interval(days => n), (select started_at from delivered), (select horizon from d))
+             and a.started_at <= auth.clock() - make_interval(days => n - 1)
+           limit ${DISABLED_MIN_ATTEMPTS}) tries) f
     )
     select auth.clock() as now, d.breaker, d.failing_since,
            (select started_at from delivered) as last_delivered_at, (select started_at from failed) as first_failed_at,
-           (select count(*)::int from recent) as tried, (select count(*)::int from recent where outcome = 'failed') as failed
+           (select count(*)::int from recent) as tried, (select count(*)::int from recent where outcome = 'failed') as failed,
+           (select count(*)::int from days where count > 0) as failed_days, (select sum(count)::int from days) as failed_in_days
       from d`)
   return (
     row && {
@@ -57,6 +74,8 @@ export async function readHealthFacts(db: Db, destinationId: string): Promise<He
       firstFailedAt: row.first_failed_at,
       tried: row.tried,
       failed: row.failed,
+      failedDays: row.failed_days,
+      failedInDays: row.failed_in_days,
     }
   )
 }

@@ -18,8 +18,15 @@ const BREAKER_FAILED_SHARE = 0.9
 
 /** Without a success for this long it is failing, however few attempts there were. */
 const FAILING_AFTER_MS = 15 * MINUTE_MS
-/** Without a success for this long it is disabled. */
-const DISABLED_AFTER_MS = 5 * DAY_MS
+/**
+ * Without a success for this long it is disabled, if it was asked often enough to know: a destination that gets one event
+ * a week has not failed for five days because two of them were refused.
+ */
+export const DISABLED_AFTER_DAYS = 5
+const DISABLED_AFTER_MS = DISABLED_AFTER_DAYS * DAY_MS
+/** Failed attempts it takes, on so many of those days: 24 hours each, counted back from now. */
+export const DISABLED_MIN_ATTEMPTS = 5
+const DISABLED_MIN_DAYS = 3
 
 /** Longest that a receiver can put off the next probe, or everything, by Retry-After. */
 const PROBE_MAX_MS = 60 * MINUTE_MS
@@ -37,6 +44,10 @@ export interface HealthFacts {
   /** Within the breaker's window, since the breaker last changed. */
   readonly tried: number
   readonly failed: number
+  /** Of the last five days, those with a failure since `firstFailedAt`. */
+  readonly failedDays: number
+  /** Failures of those days; counted up to five a day. */
+  readonly failedInDays: number
 }
 
 export type HealthVerdict =
@@ -55,10 +66,14 @@ export function judgeHealth(facts: HealthFacts): HealthVerdict {
   const since = failingSince ?? facts.firstFailedAt
   if (since === null) return { kind: 'nothing' }
   const failingMs = facts.now.getTime() - since.getTime()
-  if (failingMs >= DISABLED_AFTER_MS) return { kind: 'give_up', since }
+  if (failingMs >= DISABLED_AFTER_MS && isAskedEnough(facts)) return { kind: 'give_up', since }
   const open = facts.breaker === 'closed' && isRateBad(facts)
   const told = failingSince !== null || failingMs < FAILING_AFTER_MS
   return open || !told ? { kind: 'failing', since, open } : { kind: 'nothing' }
+}
+
+function isAskedEnough({ failedDays, failedInDays }: HealthFacts): boolean {
+  return failedDays >= DISABLED_MIN_DAYS && failedInDays >= DISABLED_MIN_ATTEMPTS
 }
 
 function isRateBad({ tried, failed }: HealthFacts): boolean {

@@ -40,7 +40,7 @@ export interface BulkRequest {
   readonly destinationId: string
   /** As the dry run counted. */
   readonly expected: number
-  /** The caller's own: the same key is the same retry, for ever. */
+  /** The caller's own: the same key is the same retry, for the thirty days that a retry is kept. */
   readonly idempotencyKey: string
 }
 

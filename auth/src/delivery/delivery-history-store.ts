@@ -5,6 +5,7 @@
 import type { Db, Sql } from '../db/sql.ts'
 import { empty, sql } from '../db/sql.ts'
 import { timeOfId } from '../platform/ids.ts'
+import { type Waiting, waitingOf, waitsUntil } from './waiting-store.ts'
 
 export interface AttemptHistory {
   readonly number: number
@@ -24,8 +25,19 @@ export interface AttemptDetail extends AttemptHistory {
   readonly response_body: string | null
 }
 
-export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'> {
+/** Of an open one: why it does not go now, and until when; all null of one that ended. */
+export interface Waits {
+  readonly waiting: Waiting | null
+  /** Until when the receiver asked to be left alone. */
+  readonly held_until: string | null
+  /** When an open breaker lets the next single delivery go. */
+  readonly probe_at: string | null
+}
+
+export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'>, Waits {
   readonly event_id: string
+  /** False: its day has been dropped, and only the delivery is left to be seen. */
+  readonly event_kept: boolean
   readonly attempts: readonly (AttemptHistory | AttemptDetail)[]
 }
 
@@ -43,6 +55,7 @@ export interface DeliveryHistory {
 interface DeliveryRow {
   readonly id: string
   readonly event_id: string
+  readonly event_kept: boolean
   readonly destination_id: string
   readonly destination_name: string
   readonly state: DeliveryHistory['state']
@@ -50,6 +63,9 @@ interface DeliveryRow {
   readonly due_at: Date | null
   readonly finished_at: Date | null
   readonly created_at: Date
+  readonly waiting: Waiting | null
+  readonly held_until: Date | null
+  readonly probe_at: Date | null
 }
 
 interface AttemptRow extends Omit<AttemptHistory, 'started_at'> {
@@ -66,29 +82,37 @@ export function isDelivery(id: string): Sql {
   return sql`w.id = ${id} ${at === undefined ? empty : sql`and w.event_recorded_at >= ${at} and w.event_recorded_at < ${at}::timestamptz + interval '1 ms'`}`
 }
 
+export interface FoundDelivery {
+  readonly eventId: string
+  readonly eventKept: boolean
+  readonly delivery: DeliveryHistory
+  readonly waits: Waits
+}
+
 /**
  * @param which a condition on `w`, the delivery
- * @param visible a condition on `e`, its event
+ * @param visible a condition on `e`, its event: who owns an event that is gone is not known, so nobody who needs the
+ *   condition sees its deliveries. Undefined: the reader sees all of them, also those without an event.
  */
-export async function readDeliveries(
-  db: Db,
-  which: Sql,
-  visible: Sql,
-): Promise<{ eventId: string; delivery: DeliveryHistory }[]> {
+export async function readDeliveries(db: Db, which: Sql, visible: Sql | undefined): Promise<FoundDelivery[]> {
+  const event = sql`select from auth.events e where e.recorded_at = w.event_recorded_at and e.id = w.event_id`
   const rows = await db.rows<DeliveryRow>(sql`
-    select w.id, w.event_id, w.destination_id, d.name as destination_name, w.state, w.reason, w.due_at, w.finished_at, w.created_at
-      from (select id, event_id, event_recorded_at, destination_id, state, reason, due_at, null::timestamptz as finished_at, created_at
+    with moment as materialized (select auth.clock() as now)
+    select w.id, w.event_id, w.destination_id, d.name as destination_name, w.state, w.reason, w.due_at, w.finished_at, w.created_at,
+           exists (${event}) as event_kept, ${waitingOf(sql`w.due_at`)} as waiting, ${waitsUntil}
+      from (select id, event_id, event_recorded_at, destination_id, state, reason, due_at, lease_until, null::timestamptz as finished_at, created_at
               from auth.deliveries w where ${which}
             union all
-            select id, event_id, event_recorded_at, destination_id, state, reason, null, finished_at, created_at
+            select id, event_id, event_recorded_at, destination_id, state, reason, null, null, finished_at, created_at
               from auth.delivery_outcomes w where ${which}) w
       join auth.destinations d on d.id = w.destination_id
-     where exists (select from auth.events e
-                    where e.recorded_at = w.event_recorded_at and e.id = w.event_id and ${visible})
+     cross join moment
+     where ${visible === undefined ? sql`true` : sql`exists (${event} and ${visible})`}
      order by w.created_at, w.id`)
   const attempts = await readAttempts(db, rows)
   return rows.map((row) => ({
     eventId: row.event_id,
+    eventKept: row.event_kept,
     delivery: {
       id: row.id,
       destination_id: row.destination_id,
@@ -98,6 +122,11 @@ export async function readDeliveries(
       due_at: row.due_at?.toISOString() ?? null,
       finished_at: row.finished_at?.toISOString() ?? null,
       attempts: attempts.get(row.id) ?? [],
+    },
+    waits: {
+      waiting: row.waiting,
+      held_until: row.held_until?.toISOString() ?? null,
+      probe_at: row.probe_at?.toISOString() ?? null,
     },
   }))
 }

@@ -6,6 +6,7 @@
 import type { Db, Sql } from '../db/sql.ts'
 import { empty, join, sql } from '../db/sql.ts'
 import { type Cursor, cursorOf } from './cursor.ts'
+import { type Waiting, waitingOf } from './waiting-store.ts'
 
 export const DELIVERY_STATES = [
   'open',
@@ -40,7 +41,7 @@ export interface ListedDelivery {
   /** Why it died or ended. */
   readonly reason: string | null
   /** Of an open one: why it does not go now. */
-  readonly waiting: 'sending' | 'scheduled' | 'throttled' | 'paused' | 'disabled' | 'breaker_open' | null
+  readonly waiting: Waiting | null
   readonly attempts: number
   readonly created_at: string
   /** When it finished, died, or is due. */
@@ -82,13 +83,7 @@ export function listing(query: DeliveryQuery): Sql {
     with moment as materialized (select auth.clock() as now)
     select w.id, w.event_id, d.id as destination_id, d.name as destination_name, w.rule_id, w.state, w.reason, w.attempts,
            w.created_at, w.at, to_char(w.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as position,
-           case when w.state <> 'open' then null
-                when w.lease_until > moment.now then 'sending'
-                when d.disabled_at is not null then 'disabled'
-                when d.paused then 'paused'
-                when d.breaker = 'open' then 'breaker_open'
-                when w.at > moment.now then 'scheduled'
-                else 'throttled' end as waiting
+           ${waitingOf(sql`w.at`)} as waiting
       from auth.destinations d
      cross join moment
      cross join lateral (${join(parts, ' union all ')}) w
@@ -140,8 +135,25 @@ function partsOf(query: DeliveryQuery): Sql[] {
 /** The plain bound beside the row comparison lets the planner leave out days. */
 function narrowed({ eventId, from, to, cursor }: DeliveryQuery, at: Sql): Sql {
   return sql`
-       ${eventId === undefined ? empty : sql`and w.event_id = ${eventId} and w.event_recorded_at = (select e.recorded_at from auth.events e where e.id = ${eventId} limit 1)`}
+       ${eventId === undefined ? empty : sql`and w.event_id = ${eventId} and w.event_recorded_at = coalesce(${recordedAt(eventId)}, ${recordedOnDroppedDay(eventId)})`}
        ${from === undefined ? empty : sql`and ${at} >= ${from}`}
        ${to === undefined ? empty : sql`and ${at} <= ${to}`}
        ${cursor === undefined ? empty : sql`and ${at} <= ${cursor.at}::timestamptz and (${at}, w.id) < (${cursor.at}::timestamptz, ${cursor.id}::text)`}`
 }
+
+const recordedAt = (eventId: string): Sql =>
+  sql`(select e.recorded_at from auth.events e where e.id = ${eventId} limit 1)`
+
+/**
+ * Of an event that is gone, asked only then: what ended after it tells its time. Looked for among the outcomes of days
+ * whose events have been dropped, which are few; a day of events that an open or dead delivery needs is not dropped.
+ */
+const recordedOnDroppedDay = (eventId: string): Sql => sql`(
+           select o.event_recorded_at
+             from generate_series(date_trunc('day', (select min(event_recorded_at) from auth.delivery_outcomes), 'UTC'),
+                                  auth.clock(), interval '1 day') day,
+                  lateral (select event_recorded_at from auth.delivery_outcomes
+                            where event_recorded_at >= day and event_recorded_at < day + interval '1 day' and event_id = ${eventId}
+                            limit 1) o
+            where to_regclass('auth.events_' || to_char(day at time zone 'UTC', 'YYYYMMDD')) is null
+            limit 1)`

@@ -16,7 +16,7 @@ import {
   lockDestination,
   setDestinationColumns,
 } from './destination-store.ts'
-import { type DestinationKind, type DestinationValues, mistakesOf } from './destination-values.ts'
+import { type DestinationKind, type DestinationValues, mistakesOf, n8nTestUrl } from './destination-values.ts'
 import type { Egress } from './egress.ts'
 import type { RefusalReason } from './egress-failure.ts'
 
@@ -33,6 +33,8 @@ export type Refusal =
 export type ChangeOutcome =
   | { readonly kind: 'changed'; readonly destination: DestinationRow }
   | { readonly kind: 'unknown' }
+  /** An address of another origin, and header values that were given for the earlier one. */
+  | { readonly kind: 'headers_needed' }
   | Refusal
 
 type Judged =
@@ -112,12 +114,11 @@ export async function changeDestination(
     const locked = await lockDestination(tx, id)
     if (locked === undefined) return { kind: 'unknown' as const }
     const key = needs.vault.open(locked.data_key, destinationContext(id))
-    const said = { ...judged.values, url: values.url === undefined ? undefined : judged.url }
-    // who becomes http has no test address
-    const columns = columnsOf(
-      key,
-      kind === 'http' && locked.test_url !== null ? { ...said, testUrl: null } : said,
-    )
+    const url = values.url === undefined ? undefined : judged.url
+    const said = { ...judged.values, url, testUrl: testUrlOf(kind, locked, { ...judged.values, url }) }
+    if (said.headers === undefined && locked.headers !== null && leadsElsewhere(locked, said))
+      return { kind: 'headers_needed' as const }
+    const columns = columnsOf(key, said)
     await setDestinationColumns(tx, id, columns)
     const detail = differences(locked, columns)
     if (Object.keys(detail).length > 0)
@@ -128,6 +129,36 @@ export async function changeDestination(
       : { kind: 'changed' as const, destination }
   })
 }
+
+/**
+ * The test address as the change leaves it: the one that is given; without one it follows from the production address, as
+ * when a destination is made, unless the one that is stored was somebody's own. Who becomes http has none.
+ *
+ * @returns undefined when it stays as it is
+ */
+function testUrlOf(
+  kind: DestinationKind,
+  locked: LockedDestination,
+  { url, testUrl }: DestinationValues,
+): string | null | undefined {
+  if (kind === 'http') return locked.test_url === null ? undefined : null
+  if (typeof testUrl === 'string') return testUrl
+  const follows = locked.test_url === null || locked.test_url === n8nTestUrl(locked.url)
+  const leftOut = testUrl === undefined && locked.kind === 'n8n' && (url === undefined || !follows)
+  return leftOut ? undefined : n8nTestUrl(url ?? locked.url)
+}
+
+/**
+ * Stored header values go only where they were given for: whoever could point them at a host of his own would read there
+ * what is never shown. The test address gets them too.
+ */
+function leadsElsewhere(locked: LockedDestination, said: DestinationValues): boolean {
+  const known = originsOf([locked.url, locked.test_url])
+  return originsOf([said.url, said.testUrl]).some((origin) => !known.includes(origin))
+}
+
+const originsOf = (urls: readonly (string | null | undefined)[]): string[] =>
+  urls.flatMap((url) => (typeof url === 'string' ? [new URL(url).origin] : []))
 
 function definedOf(values: DestinationValues): DestinationValues {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))

@@ -94,14 +94,24 @@ export async function setDestinationColumns(db: Db, id: string, columns: Destina
   if (set.length > 0) await db.rows(sql`update auth.destinations set ${join(set, ', ')} where id = ${id}`)
 }
 
+/** What is told to be failing stays so until a success is told, but its time begins anew. */
+const failingAnew = sql`case when failing_since is not null then auth.clock() end`
+
+/** An open breaker stays open: one delivery tries at once what came of it, whatever the receiver asked for before. */
+const probeNow = sql`case when breaker = 'open' then auth.clock() end`
+
 function assignments(c: DestinationColumns): Sql[] {
   const set: Sql[] = []
   if (c.kind !== undefined) set.push(sql`kind = ${c.kind}`)
   if (c.name !== undefined) set.push(sql`name = ${c.name}`)
   if (c.url !== undefined) {
     set.push(sql`url = ${c.url}`)
-    // who asked to be left alone was the receiver at the earlier address
-    set.push(sql`held_until = case when url = ${c.url} then held_until end`)
+    // who failed, and who asked to be left alone, was the receiver at the earlier address
+    const same = sql`url = ${c.url}`
+    set.push(sql`held_until = case when ${same} then held_until end`)
+    set.push(sql`probe_at = case when ${same} then probe_at else ${probeNow} end`)
+    set.push(sql`failing_since = case when ${same} then failing_since else ${failingAnew} end`)
+    set.push(sql`breaker_changed_at = case when ${same} then breaker_changed_at else auth.clock() end`)
   }
   if (c.test_url !== undefined) set.push(sql`test_url = ${c.test_url}`)
   if (c.header_names !== undefined) set.push(sql`header_names = ${c.header_names}::text[]`)
@@ -150,12 +160,12 @@ export async function pauseDestination(db: Db, id: string, actor: string): Promi
   return rows.length === 1
 }
 
-/** Ends a pause and takes a disabled one into use again: what failed before counts no more. @returns false when it was active */
+/** Ends a pause and takes a disabled one into use again: what failed before either counts no more. @returns false when it was active */
 export async function resumeDestination(db: Db, id: string): Promise<boolean> {
   const rows = await db.rows(sql`
     update auth.destinations
        set paused = false, paused_at = null, paused_by = null, disabled_at = null, disabled_reason = null, held_until = null,
-           breaker_changed_at = case when disabled_at is null then breaker_changed_at else auth.clock() end
+           breaker_changed_at = auth.clock(), failing_since = ${failingAnew}, probe_at = ${probeNow}
      where id = ${id} and (paused or disabled_at is not null) returning id`)
   return rows.length === 1
 }

@@ -12,7 +12,7 @@ export interface DestinationValues {
   readonly kind?: DestinationKind | undefined
   readonly name?: string | undefined
   readonly url?: string | undefined
-  /** n8n only: the URL that listens while a person tests a workflow. */
+  /** n8n only: the URL that listens while a person tests a workflow; null, or never given: it follows from `url`. */
   readonly testUrl?: string | null | undefined
   /** All of them anew; their values are never shown again. */
   readonly headers?: Readonly<Record<string, string>> | undefined

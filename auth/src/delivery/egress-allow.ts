@@ -1,14 +1,14 @@
 /**
- * `EGRESS_ALLOW`: the places inside one's own network that deliveries may reach, each named by host, port and path
- * prefix (`n8n:5678/webhook, 127.0.0.1:4100/hook`). It opens exactly those; it never opens a range or a whole host by
- * accident, because port and path are always written out.
+ * `EGRESS_ALLOW`: the places inside one's own network that deliveries may reach, each named by host and port, and by a
+ * path prefix where not all of that port is meant (`n8n:5678/webhook, 127.0.0.1:4100`). It opens exactly those; it never
+ * opens a range of addresses or of ports, because host and port are always written out.
  */
 
 export interface EgressAllowance {
   /** As the WHATWG URL parser prints it: lower case, IPv6 in brackets. */
   readonly host: string
   readonly port: number
-  /** Begins with `/`, ends without one, except for `/` alone. */
+  /** Begins with `/`, ends without one, except for `/` alone: every path, also when none was given. */
   readonly pathPrefix: string
 }
 

@@ -74,10 +74,12 @@ export function openHistory(db: Db): History {
       return item === undefined ? undefined : { ...item, payload: row.data.toString('utf8') }
     },
     async delivery(viewer, id) {
-      const [found] = await readDeliveries(db, isDelivery(id), visibleTo(viewer))
+      const all = viewer.role === 'admin'
+      const [found] = await readDeliveries(db, isDelivery(id), all ? undefined : visibleTo(viewer))
       if (found === undefined) return undefined
-      const detail = { ...found.delivery, event_id: found.eventId }
-      return viewer.role === 'admin' ? { ...detail, attempts: await readAttemptDetails(db, id) } : detail
+      const { delivery, waits, eventId, eventKept } = found
+      const detail = { ...delivery, ...waits, event_id: eventId, event_kept: eventKept }
+      return all ? { ...detail, attempts: await readAttemptDetails(db, id) } : detail
     },
     async position(viewer, id) {
       const row = await readEvent(db, viewer, id)
@@ -192,7 +194,7 @@ async function withDeliveries(db: Db, rows: readonly EventRow[]): Promise<EventH
       : await readDeliveries(
           db,
           sql`w.event_recorded_at = any(${times}::timestamptz[]) and w.event_id = any(${ids}::text[])`,
-          sql`true`,
+          undefined,
         )
   const byEvent = Map.groupBy(found, ({ eventId }) => eventId)
   return rows.map((row) => ({

@@ -105,7 +105,8 @@ function reportOf(
     delivered: answered !== undefined && answered.status >= 200 && answered.status < 300,
     eventId,
     status: answered?.status ?? null,
-    error: answer.kind === 'failed' ? answer.error : answer.kind === 'refused' ? 'egress_refused' : null,
+    error:
+      answer.kind === 'failed' ? answer.error : answer.kind === 'refused' ? `egress_${answer.reason}` : null,
     explanation: explainAnswer(kind, to, answer, body),
     phases: answer.phases,
     headers: answered === undefined ? {} : redactHeaders(redact, answered.headers),

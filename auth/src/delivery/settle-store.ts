@@ -11,7 +11,7 @@ export interface Attempt {
   readonly startedAt: Date
   readonly durationMs: number
   readonly status: number | null
-  /** One of our fixed words. */
+  /** One of our fixed words: `attempt-error.ts`. */
   readonly error: string | null
   /** Milliseconds of each phase that was reached. */
   readonly phases?: Readonly<Record<string, number>> | undefined

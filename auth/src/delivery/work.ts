@@ -72,7 +72,8 @@ async function deliver(
     return
   }
   if (sending.data === null) {
-    await settleUnsent(needs.db, row, 'expired', 'event_gone')
+    if (await settleUnsent(needs.db, row, 'expired', 'event_gone'))
+      needs.metrics.deliveries(row.destination_id, 'expired')
     return
   }
   const result = await attemptDelivery(needs, shared.open, row, sending.destination, sending.data, signal)

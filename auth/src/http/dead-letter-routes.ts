@@ -86,7 +86,7 @@ function retryRoute(deadLetters: DeadLetters): Route {
     path: '/internal/destinations/:id/retry-dead',
     access: 'admin',
     summary:
-      'Retries all dead deliveries behind live ones, if they are as many as GET counted; the same key is the same retry',
+      'Retries all dead deliveries behind live ones, if they are as many as GET counted; the same key is the same retry, for thirty days',
     params: Params,
     body: Type.Object(
       {

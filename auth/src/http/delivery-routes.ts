@@ -41,6 +41,12 @@ export const Delivery = Type.Object({ ...delivery, attempts: Type.Array(Type.Obj
 const DeliveryDetail = Type.Object({
   ...delivery,
   event_id: Type.String(),
+  /** False when retention has dropped it. */
+  event_kept: Type.Boolean(),
+  /** Of an open one: why it does not go now, and until when its destination is left alone. */
+  waiting: Text,
+  held_until: Text,
+  probe_at: Text,
   attempts: Type.Array(
     Type.Object({
       ...attempt,
@@ -151,7 +157,8 @@ function detailRoute(history: History): Route {
     method: 'GET',
     path: '/internal/deliveries/:id',
     access: 'user',
-    summary: 'One delivery with its attempts; an administrator sees what they met',
+    summary:
+      'One delivery with its attempts, and why an open one waits; an administrator sees what the attempts met',
     params: Params,
     responses: { 200: DeliveryDetail, 404: Problem },
     async handle(request) {

@@ -27,6 +27,11 @@ const REFUSED = problem(
   'egress_refused',
   'Deliveries may go to public https addresses on port 443, without user name. For one inside your network, name host, port and path in EGRESS_ALLOW.',
 )
+const HEADERS_NEEDED = problem(
+  422,
+  'headers_needed',
+  'This address is of another host, port or scheme than the stored header values were given for, and they are never sent elsewhere: give headers again, all of them, or an empty object for none.',
+)
 const UNKNOWN = problem(404, 'not_found', 'There is no such destination.')
 const invalid = (mistakes: readonly string[]): Reply => ({
   status: 400,
@@ -104,7 +109,8 @@ function changeRoute(destinations: Destinations): Route {
     method: 'PATCH',
     path: `${PATH}/:id`,
     access: 'admin',
-    summary: 'Changes what is given; null takes a setting back to its default',
+    summary:
+      'Changes what is given; null takes a setting back to its default. An address of another origin needs headers given again where some are stored',
     params: ById,
     body: ChangeBody,
     responses: { 200: Destination, 400: Refusal, 404: Problem, 422: Problem },
@@ -117,6 +123,8 @@ function changeRoute(destinations: Destinations): Route {
           return ok(destinationView(outcome.destination))
         case 'unknown':
           return UNKNOWN
+        case 'headers_needed':
+          return HEADERS_NEEDED
         case 'egress_refused':
           return REFUSED
         case 'invalid':

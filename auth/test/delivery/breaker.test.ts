@@ -13,6 +13,8 @@ const facts = (change: Partial<HealthFacts> = {}): HealthFacts => ({
   firstFailedAt: ago(1),
   tried: 1,
   failed: 1,
+  failedDays: 5,
+  failedInDays: 5,
   ...change,
 })
 
@@ -61,6 +63,22 @@ describe('the health of a destination', () => {
     expect(judgeHealth(facts({ failingSince: since }))).toEqual({ kind: 'give_up', since })
     expect(judgeHealth(facts({ firstFailedAt: since }))).toEqual({ kind: 'give_up', since })
     expect(judgeHealth(facts({ failingSince: ago(5 * DAY - 1) }))).toEqual({ kind: 'nothing' })
+  })
+
+  test('DO-14 two refusals five days apart are not five days of failure: it takes five attempts on three of the days', () => {
+    const since = ago(6 * DAY)
+    const asked = (failedDays: number, failedInDays: number) =>
+      judgeHealth(facts({ failingSince: since, failedDays, failedInDays })).kind
+    expect(asked(1, 1)).toBe('nothing')
+    expect(asked(2, 10)).toBe('nothing')
+    expect(asked(4, 4)).toBe('nothing')
+    expect(asked(3, 5)).toBe('give_up')
+    // it is told of as failing all the same
+    expect(judgeHealth(facts({ firstFailedAt: since, failedDays: 1, failedInDays: 1 }))).toEqual({
+      kind: 'failing',
+      since,
+      open: false,
+    })
   })
 
   test('DO-14 a success that the row does not know of yet prevents it', () => {

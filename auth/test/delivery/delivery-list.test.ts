@@ -9,7 +9,7 @@ import {
   listDeliveries,
   listing,
 } from '../../src/delivery/delivery-list-store.ts'
-import { newTimedId } from '../../src/platform/ids.ts'
+import { newId, newTimedId } from '../../src/platform/ids.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 import { addDelivery, addDestination, addEvent } from './world.ts'
 
@@ -157,6 +157,23 @@ describe('the list of deliveries', () => {
     const from = new Date(now - 2.5 * DAY)
     const to = new Date(now - 0.5 * DAY)
     expect(await idsOf({ destinationId: quiet, from, to })).toEqual([ids.delivered, ids.cancelled])
+  })
+
+  test('DO-10 what outlives its event is found by it, from the days whose events are gone alone', async () => {
+    const gone = newId('evt')
+    const [day] = await t.db.rows<{ at: Date }>(
+      sql`select date_trunc('milliseconds', auth.clock() - interval '40 days') as at`,
+    )
+    const id = newTimedId('dlv', day?.at ?? new Date())
+    await t.db.rows(sql`
+      insert into auth.delivery_outcomes (id, event_id, event_recorded_at, destination_id, rule_id, state, reason, attempts, created_at, finished_at)
+      values (${id}, ${gone}, ${day?.at}, ${quiet}, 'rul_x', 'expired', 'retention', 0, ${day?.at}, auth.clock())`)
+    expect(await idsOf({ eventId: gone })).toEqual([id])
+    expect(await idsOf({ eventId: newId('evt') })).toEqual([])
+    const read = await planOf({ eventId: newId('evt') })
+    expect(read.filter((node) => node['Node Type'] === 'Seq Scan' && rowsOf(node) > 0)).toEqual([])
+    expect(read.reduce((sum, node) => sum + rowsOf(node), 0)).toBeLessThan(1_000)
+    await t.db.rows(sql`delete from auth.delivery_outcomes where id = ${id}`)
   })
 
   test('pages by cursor through all of it without a gap or a repetition', async () => {

@@ -2,6 +2,7 @@ import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { dropEndedSecrets } from '../../src/delivery/destination-store.ts'
+import type { DestinationValues } from '../../src/delivery/destination-values.ts'
 import { type Destinations, type NewDestination, openDestinations } from '../../src/delivery/destinations.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { sendTest } from '../../src/delivery/send-test.ts'
@@ -78,6 +79,63 @@ describe('a destination’s settings', () => {
     expect(await everything()).not.toContain('canary')
   })
 
+  test('the test address of n8n follows the production address, unless it was given', async () => {
+    const { id } = await create({ kind: 'n8n' })
+    const after = async (values: DestinationValues) => {
+      const outcome = await destinations.change('user:1', id, values)
+      if (outcome.kind !== 'changed') throw new Error(outcome.kind)
+      return outcome.destination.test_url
+    }
+    expect(await after({ url: at('/webhook/two') })).toBe(at('/webhook-test/two'))
+    expect(await after({ name: 'other' })).toBe(at('/webhook-test/two'))
+    const own = at('/webhook-test/own')
+    expect(await after({ testUrl: own })).toBe(own)
+    expect(await after({ url: at('/webhook/three') })).toBe(own)
+    expect(await after({ testUrl: null })).toBe(at('/webhook-test/three'))
+    // not of n8n's naming: nothing follows from it, until it is again
+    expect(await after({ url: at('/elsewhere') })).toBeNull()
+    expect(await after({ url: at('/webhook/four') })).toBe(at('/webhook-test/four'))
+    expect(await after({ kind: 'http' })).toBeNull()
+    expect(await after({ name: 'still http' })).toBeNull()
+    expect(await after({ kind: 'n8n' })).toBe(at('/webhook-test/four'))
+  })
+
+  test('DO-05 stored headers do not follow to another place, neither by url nor by test_url: they are given again, or none', async () => {
+    const elsewhere = await startReceiver()
+    const two = openEgress({
+      allow: [receiver, elsewhere].map(({ port }) => ({ host: '127.0.0.1', port, pathPrefix: '/' })),
+    })
+    const there = openDestinations({
+      db: t.db,
+      vault,
+      egress: two,
+      rules: { disableFor: async () => {}, ensureEverything: async () => {}, reload: async () => {} },
+    })
+    try {
+      const { id } = await create({ kind: 'n8n', headers: { 'x-key': 'canary-one' } })
+      const moved = `http://127.0.0.1:${elsewhere.port}/hook`
+      const before = await everything()
+      for (const values of [{ url: moved }, { testUrl: moved }, { url: at('/x'), testUrl: moved }])
+        expect(await there.change('user:1', id, values)).toEqual({ kind: 'headers_needed' })
+      expect(await everything()).toBe(before)
+      // another path is the same place
+      expect((await there.change('user:1', id, { url: at('/webhook/moved') })).kind).toBe('changed')
+      const given = { url: moved, headers: { 'x-key': 'canary-two' } }
+      expect((await there.change('user:1', id, given)).kind).toBe('changed')
+      expect((await audits()).at(-1)).toMatchObject({
+        detail: { url: `127.0.0.1:${receiver.port} → 127.0.0.1:${elsewhere.port}`, header_values: 'set' },
+      })
+      const none = { url: at('/webhook/back'), testUrl: null, headers: {} }
+      expect(await there.change('user:1', id, none)).toMatchObject({ destination: { header_names: [] } })
+      // nothing is stored any more that could follow
+      expect((await there.change('user:1', id, { url: moved })).kind).toBe('changed')
+      expect(elsewhere.requests).toEqual([])
+    } finally {
+      await two.close()
+      await elsewhere.close()
+    }
+  })
+
   test('DO-05 bad headers, plans, statuses and authorities are refused at once, all mistakes together, nothing changed', async () => {
     const { id } = await create()
     const before = await everything()
@@ -109,7 +167,11 @@ describe('a destination’s settings', () => {
         reason: 'special_address',
       })
     await t.db.rows(sql`update auth.destinations set url = ${metadata}`)
-    expect(await tryOut(id)).toMatchObject({ delivered: false, error: 'egress_refused', status: null })
+    expect(await tryOut(id)).toMatchObject({
+      delivered: false,
+      error: 'egress_special_address',
+      status: null,
+    })
   })
 
   test('what does not change the address does not judge it again: its name may be away this moment', async () => {

@@ -210,6 +210,20 @@ describe('the doors of destinations and rules', () => {
     }
   })
 
+  test('DO-05 stored headers and an address elsewhere are a 422 that says what to do', async () => {
+    const body = { name: 'n', url: 'https://hook.example/in', headers: { 'x-key': 'canary' } }
+    const made = await call('POST', '/internal/destinations', 'admin', body)
+    const path = `/internal/destinations/${made.body.id}`
+    const same = await call('PATCH', path, 'admin', { url: 'https://hook.example:443/other' })
+    expect(same.status).toBe(200)
+    const moved = { url: 'https://elsewhere.example/in' }
+    expect(await call('PATCH', path, 'admin', moved)).toMatchObject({
+      status: 422,
+      body: { error: 'headers_needed', message: expect.stringContaining('give headers again') },
+    })
+    expect((await call('PATCH', path, 'admin', { ...moved, headers: {} })).status).toBe(200)
+  })
+
   test.each([
     ['POST', '/internal/destinations', { name: 'n\u0000', url: 'https://hook.example/' }],
     ['POST', '/internal/destinations', { name: '', url: 'https://hook.example/' }],

@@ -167,6 +167,34 @@ describe('the breaker', () => {
     expect(await runDue()).toBe(1)
   })
 
+  test.each([
+    ['another address', (id: string) => setDestinationColumns(t.db, id, { url: `${receiver.url}/moved` })],
+    ['resuming', (id: string) => pauseDestination(t.db, id, 'test').then(() => resumeDestination(t.db, id))],
+  ] as const)(
+    'F10 DO-07 %s brings the probe of an open breaker forward: one goes at once',
+    async (_, act) => {
+      const here = await addDestination(t.db, { url: receiver.url, concurrency: 50 })
+      await breakDown(here)
+      await moveClock(t.db, clock, 31_000)
+      await t.db.rows(sql`update auth.deliveries set due_at = auth.clock()`)
+      answerWith(503, { 'retry-after': '3600' })
+      expect(await runDue()).toBe(1)
+      await moveClock(t.db, clock, 300_000)
+      await setDestinationColumns(t.db, here, { name: 'the same place', url: receiver.url })
+      expect(await runDue()).toBe(0)
+      await act(here)
+      expect(await destination(here)).toMatchObject({ breaker: 'open' })
+      answerWith(204)
+      expect(await runDue()).toBe(1)
+      expect(await destination(here)).toMatchObject({
+        breaker: 'closed',
+        probe_at: null,
+        failing_since: null,
+      })
+      expect(await runDue()).toBe(18)
+    },
+  )
+
   test.each([429, 503])(
     'F10 DO-07 a %d with Retry-After holds all of the destination, for every process',
     async (status) => {
@@ -273,6 +301,18 @@ describe('the breaker', () => {
   })
 })
 
+/** One attempt on each of these days, from the first of the test on, refused. */
+async function failOnDays(destinationId: string, days: readonly number[]): Promise<void> {
+  await t.db.rows(sql`select auth.ensure_days(current_date, current_date + 15)`)
+  answerWith(500)
+  for (const day of days) {
+    await moveClock(t.db, clock, day * 86_400_000)
+    await t.db.rows(sql`truncate auth.deliveries`)
+    await addDelivery(t.db, destinationId, await addEvent(t.db))
+    expect(await runDue()).toBe(1)
+  }
+}
+
 describe('the end of a destination', () => {
   test('DO-14 F12 410 disables it: told, audited, everything kept, and nothing sent any more', async () => {
     const here = await addDestination(t.db, { url: receiver.url })
@@ -323,8 +363,10 @@ describe('the end of a destination', () => {
     expect(await destination(here)).toMatchObject({ failing_since: null })
     answerWith(500)
     await tryNow()
-    await days(7.9)
-    await tryNow()
+    for (const n of [4, 5, 6, 7, 7.9]) {
+      await days(n)
+      await tryNow()
+    }
     expect(await destination(here)).toMatchObject({ disabled_at: null })
     await days(8.1)
     await tryNow()
@@ -339,18 +381,36 @@ describe('the end of a destination', () => {
 
   test('DO-14 turned on again after a disabling, one failure does not disable it again', async () => {
     const here = await addDestination(t.db, { url: receiver.url })
-    await addDelivery(t.db, here, await addEvent(t.db))
-    answerWith(500)
-    await runDue()
-    await t.db.rows(sql`select auth.ensure_days(current_date, current_date + 15)`)
-    await moveClock(t.db, clock, 5.5 * 86_400_000)
-    await runDue()
+    await failOnDays(here, [0, 2, 3, 4, 5, 5.5])
     expect(await destination(here)).toMatchObject({ disabled_reason: 'failing' })
     await moveClock(t.db, clock, 6 * 86_400_000)
-    await t.db.rows(sql`update auth.destinations set disabled_at = null, disabled_reason = null`)
-    await t.db.rows(sql`update auth.deliveries set due_at = auth.clock()`)
-    expect(await runDue()).toBe(1)
+    await resumeDestination(t.db, here)
+    await failOnDays(here, [6.5])
     expect(await destination(here)).toMatchObject({ disabled_at: null })
+  })
+
+  test.each([
+    ['a pause', (id: string) => pauseDestination(t.db, id, 'test').then(() => resumeDestination(t.db, id))],
+    ['another address', (id: string) => setDestinationColumns(t.db, id, { url: `${receiver.url}/moved` })],
+  ] as const)('DO-14 what failed before %s counts no more, and success is told after it', async (_, act) => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    await failOnDays(here, [0, 1, 2, 3, 4, 4.5])
+    expect(await destination(here)).toMatchObject({ failing_since: expect.any(Date), disabled_at: null })
+    await moveClock(t.db, clock, 6 * 86_400_000)
+    await act(here)
+    await failOnDays(here, [6.5])
+    expect(await destination(here)).toMatchObject({ disabled_at: null })
+    answerWith(204)
+    await t.db.rows(sql`update auth.deliveries set due_at = auth.clock()`)
+    await runDue()
+    expect(await types()).toEqual(['destination.v1.failing', 'destination.v1.recovered'])
+  })
+
+  test('DO-14 a quiet destination that refuses two events a week apart is told of, not disabled', async () => {
+    const here = await addDestination(t.db, { url: receiver.url })
+    await failOnDays(here, [0, 6])
+    expect(await destination(here)).toMatchObject({ failing_since: expect.any(Date), disabled_at: null })
+    expect(await types()).toEqual(['destination.v1.failing'])
   })
 })
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sql } from '../../src/db/sql.ts'
 import { cursorOf, readCursor } from '../../src/delivery/cursor.ts'
 import { type History, openHistory } from '../../src/delivery/history-store.ts'
-import { settleDead, settleDueAgain } from '../../src/delivery/settle-store.ts'
+import { settleDead, settleDueAgain, settleUnsent } from '../../src/delivery/settle-store.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
@@ -172,6 +172,61 @@ describe('the history', () => {
     expect(at(slow)?.due_at).toMatch(/^\d{4}-.*Z$/)
     const [listed] = (await history.events(admin, { limit: 1 })).items
     expect(listed?.deliveries).toEqual(found?.deliveries)
+  })
+
+  test('IA-05 a delivery that outlives its event is seen by administrators alone', async () => {
+    const here = await addDestination(t.db)
+    const event = await addEvent(t.db, { ownerId: '2' })
+    const id = await addDelivery(t.db, here, event)
+    expect(await history.delivery(alice, id)).toMatchObject({ id, event_kept: true })
+    const [row] = await claimDueDeliveries(t.db, { id: randomUUID(), seconds: 30, limit: 1 })
+    if (row === undefined) throw new Error('nothing claimed')
+    await settleUnsent(t.db, row, 'expired', 'event_gone')
+    await t.db.rows(sql`truncate auth.events`)
+    expect(await history.delivery(admin, id)).toMatchObject({
+      id,
+      event_id: event.id,
+      event_kept: false,
+      state: 'expired',
+      attempts: [],
+    })
+    expect(await history.delivery(alice, id)).toBeUndefined()
+    expect(await history.delivery(bob, id)).toBeUndefined()
+  })
+
+  test('DO-07 an open delivery says why it does not go now, and until when; one that ended says nothing of it', async () => {
+    const here = await addDestination(t.db)
+    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    const waits = async (change = sql`name = name`) => {
+      await t.db.rows(sql`update auth.destinations set ${change} where id = ${here}`)
+      const detail = await history.delivery(admin, id)
+      return [detail?.waiting, detail?.held_until, detail?.probe_at]
+    }
+    const later = new Date(Date.now() + 600_000).toISOString()
+    expect(await waits()).toEqual(['throttled', null, null])
+    expect(await waits(sql`held_until = ${later}`)).toEqual(['throttled', later, null])
+    expect(await waits(sql`held_until = auth.clock(), breaker = 'open', probe_at = ${later}`)).toEqual([
+      'breaker_open',
+      null,
+      later,
+    ])
+    expect(await waits(sql`paused = true`)).toEqual(['paused', null, later])
+    expect(await waits(sql`disabled_at = auth.clock(), disabled_reason = 'gone'`)).toEqual([
+      'disabled',
+      null,
+      later,
+    ])
+    await waits(
+      sql`breaker = 'closed', probe_at = null, paused = false, disabled_at = null, disabled_reason = null`,
+    )
+    await t.db.rows(sql`update auth.deliveries set due_at = ${later}`)
+    expect(await waits()).toEqual(['scheduled', null, null])
+    await t.db.rows(sql`update auth.deliveries set lease_until = ${later}`)
+    expect(await waits()).toEqual(['sending', null, null])
+    await t.db.rows(
+      sql`update auth.deliveries set state = 'dead', due_at = null, lease_until = null, dead_at = auth.clock()`,
+    )
+    expect(await waits(sql`held_until = ${later}`)).toEqual([null, null, null])
   })
 
   test('received_at is when the notification came, recorded_at when the event was stored', async () => {

@@ -50,6 +50,7 @@ afterEach(async () => {
 
 const clock = systemClock()
 const { log, lines } = capturedLog()
+const metrics = openMetrics()
 const kind = () =>
   deliveryWork({
     db: t.db,
@@ -57,7 +58,7 @@ const kind = () =>
     egress,
     ledger,
     clock,
-    metrics: openMetrics(),
+    metrics,
     log,
     version: '1.2.3',
     random: () => 0.5,
@@ -217,12 +218,12 @@ describe('a delivery', () => {
     expect(receiver.requests).toHaveLength(1)
   })
 
-  test('DO-01 a destination that the guard refuses fails as egress_refused and is tried again by the schedule', async () => {
+  test('DO-01 a destination that the guard refuses fails with the reason of the refusal and is tried again by the schedule', async () => {
     const here = await addDestination(t.db, { url: `http://127.0.0.1:${receiver.port}/other` })
     const id = await addDelivery(t.db, here, await addEvent(t.db))
     await runDue()
     expect(await attempts(id)).toEqual([
-      { number: 1, outcome: 'failed', status: null, error: 'egress_refused' },
+      { number: 1, outcome: 'failed', status: null, error: 'egress_special_address' },
     ])
     expect(await delivery(id)).toMatchObject({ state: 'open', attempts: 1 })
     expect(receiver.connections).toBe(0)
@@ -249,7 +250,7 @@ describe('a delivery', () => {
     expect(receiver.requests).toEqual([])
   })
 
-  test('one whose event is past retention expires; one of a deleted destination is cancelled; nothing is sent', async () => {
+  test('one whose event is past retention expires and is counted; one of a deleted destination is cancelled; nothing is sent', async () => {
     const here = await addDestination(t.db, { url: receiver.url })
     const gone = await addDestination(t.db, { url: receiver.url })
     const event = await addEvent(t.db)
@@ -258,6 +259,9 @@ describe('a delivery', () => {
     const cancelled = await addDelivery(t.db, gone, event)
     expect(await runDue()).toBe(2)
     expect(await outcome(expired)).toMatchObject({ state: 'expired', reason: 'event_gone', attempts: 0 })
+    expect((await metrics.page()).body).toContain(
+      `flovify_deliveries_total{destination="${here}",outcome="expired"} 1`,
+    )
     expect(await outcome(cancelled)).toMatchObject({ state: 'cancelled', reason: 'destination_deleted' })
     expect(receiver.requests).toEqual([])
   })

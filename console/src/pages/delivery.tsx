@@ -3,7 +3,7 @@ import type { DeliveryDetail } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { ApiError, type Session } from '../api.ts'
 import { useDelivery, useRetry } from '../delivery-queries.ts'
-import { explainEnd } from '../delivery-sentences.ts'
+import { explainEnd, explainListed, explainWait } from '../delivery-sentences.ts'
 import { NextAttempt } from '../parts/attempt.tsx'
 import { AttemptStep } from '../parts/attempt-step.tsx'
 import { Icon } from '../parts/icons.tsx'
@@ -49,7 +49,7 @@ export function DeliveryPage({ id, session }: { id: string; session: Session }):
 }
 
 function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean }): ReactNode {
-  const next = delivery.state === 'open' ? delivery.due_at : null
+  const wait = explainWait(delivery)
   const end = explainEnd(delivery.reason)
   return (
     <>
@@ -57,7 +57,11 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
         <div className="grow">
           <PageHeading>To {delivery.destination_name}</PageHeading>
           <p className="muted">
-            <Link to={`/events/${delivery.event_id}`}>Its event</Link>
+            {delivery.event_kept ? (
+              <Link to={`/events/${delivery.event_id}`}>Its event</Link>
+            ) : (
+              'Its event is older than what is kept'
+            )}
             {admin && (
               <>
                 {' · '}
@@ -67,7 +71,7 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
           </p>
         </div>
         <span role="status">
-          <Pill {...explainDelivery(delivery)} />
+          <Pill {...(delivery.state === 'open' ? explainListed(delivery) : explainDelivery(delivery))} />
         </span>
       </div>
       {end !== undefined && delivery.state !== 'delivered' && (
@@ -78,7 +82,7 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
       {admin && <Retry delivery={delivery} />}
       <section aria-labelledby="attempts">
         <h2 id="attempts">Attempts</h2>
-        {delivery.attempts.length === 0 && next === null && (
+        {delivery.attempts.length === 0 && wait === undefined && (
           <Notice>
             <p>Nothing was sent, or its attempts are older than what is kept.</p>
           </Notice>
@@ -87,7 +91,7 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
           {delivery.attempts.map((attempt) => (
             <AttemptStep key={attempt.number} attempt={attempt} />
           ))}
-          {next !== null && <NextAttempt at={next} made={delivery.attempts.length} />}
+          {wait !== undefined && <NextAttempt {...wait} made={delivery.attempts.length} />}
         </ol>
       </section>
       <section aria-labelledby="about">
@@ -121,7 +125,8 @@ function Detail({ delivery, admin }: { delivery: DeliveryDetail; admin: boolean 
 
 function Retry({ delivery }: { delivery: DeliveryDetail }): ReactNode {
   const retry = useRetry()
-  if (retry.data !== undefined)
+  // what has died again can be retried again
+  if (delivery.state === 'open' && retry.data !== undefined)
     return (
       <p role="status" className="hint">
         {retry.data.retried ? 'It is on its way again.' : 'It was on its way again already.'}

@@ -1,7 +1,7 @@
 /** Makes a destination, or changes one. A new one's signing secret is shown once, here. For administrators. */
 import type { CreatedDestination, DestinationView } from '@flovify/client/wire'
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react'
-import { changeOf, type Fields, fieldsOf, judgeFields } from '../destination-form.ts'
+import { changeOf, type Fields, fieldsOf, judgeFields, needsHeaders } from '../destination-form.ts'
 import { useChange, useCreate, useDestination } from '../destination-queries.ts'
 import { fieldOf } from '../destination-sentences.ts'
 import { DestinationFields } from '../parts/destination-fields.tsx'
@@ -112,7 +112,7 @@ function Form(props: {
   }, [message])
   const submit = (event: FormEvent): void => {
     event.preventDefault()
-    const judged = judgeFields(fields)
+    const judged = judgeFields(fields, props.known)
     setOwn(judged.kind === 'mistake' ? judged : undefined)
     if (judged.kind === 'ready') props.send(judged.request)
   }
@@ -127,6 +127,7 @@ function Form(props: {
         fields={fields}
         change={(some) => setFields((before) => ({ ...before, ...some }))}
         headerNames={props.known?.header_names ?? []}
+        headersNeeded={needsHeaders(fields, props.known)}
         wrong={own?.field ?? (props.error === null ? undefined : fieldOf(props.error))}
       />
       <div className="actions">

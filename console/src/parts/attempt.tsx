@@ -25,14 +25,25 @@ export function Attempt(props: { readonly attempt: AttemptView; readonly childre
   )
 }
 
-/** @param made how many there were before */
-export function NextAttempt({ at, made }: { readonly at: string; readonly made: number }): ReactNode {
+interface NextAttemptProps {
+  /** Absent: nobody knows when. */
+  readonly at?: string | undefined
+  /** How many there were before. */
+  readonly made: number
+  /** What it waits for. */
+  readonly text?: string | undefined
+}
+
+export function NextAttempt({ at, made, text }: NextAttemptProps): ReactNode {
   return (
     <li className="step step-busy">
       <span className="step-what">{made === 0 ? 'First attempt' : 'Next attempt'}</span>
-      <span className="muted step-when">
-        <Moment at={at} far />
-      </span>
+      {at !== undefined && (
+        <span className="muted step-when">
+          <Moment at={at} far />
+        </span>
+      )}
+      {text !== undefined && <p className="step-more">{text}</p>}
     </li>
   )
 }

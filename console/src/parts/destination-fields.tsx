@@ -7,6 +7,8 @@ export interface FieldsProps {
   readonly fields: Fields
   readonly change: (some: Partial<Fields>) => void
   readonly headerNames: readonly string[]
+  /** Those that are stored cannot stay: the address leads elsewhere. */
+  readonly headersNeeded: boolean
   /** The field that the refusal speaks of. */
   readonly wrong: string | undefined
 }
@@ -51,7 +53,7 @@ export function DestinationFields(props: FieldsProps): ReactNode {
         text('testUrl', 'Test URL', {
           name: 'test_url',
           placeholder: 'https://n8n.example.com/webhook-test/…',
-          hint: 'Listens only while somebody watches the workflow. Empty: it follows from the production URL.',
+          hint: 'Listens only while somebody watches the workflow. Empty: it follows from the production URL. One that did so follows it again when that changes.',
         })}
       <HeaderRows {...props} invalid={props.wrong === 'header'} />
       <details>

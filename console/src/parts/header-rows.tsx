@@ -7,10 +7,34 @@ export function HeaderRows({
   fields,
   change,
   headerNames,
+  headersNeeded,
   invalid,
-}: Pick<FieldsProps, 'fields' | 'change' | 'headerNames'> & { invalid: boolean }): ReactNode {
+}: Pick<FieldsProps, 'fields' | 'change' | 'headerNames' | 'headersNeeded'> & {
+  invalid: boolean
+}): ReactNode {
   const rows = fields.headers
   const put = (headers: readonly HeaderRow[]): void => change({ headers })
+  if (rows === undefined && headersNeeded)
+    return (
+      <fieldset className="header-rows" aria-describedby={invalid ? 'refusal' : undefined}>
+        <legend>Headers</legend>
+        <p>
+          Stored: {headerNames.join(', ')}. They were given for another place and are not sent to this one:
+          give their values again.
+        </p>
+        <div className="actions">
+          <button
+            type="button"
+            onClick={() => put(headerNames.map((name, index) => ({ key: index + 1, name, value: '' })))}
+          >
+            Give their values again
+          </button>
+          <button type="button" className="quiet" onClick={() => put([])}>
+            Send none
+          </button>
+        </div>
+      </fieldset>
+    )
   if (rows === undefined)
     return (
       <fieldset className="header-rows">

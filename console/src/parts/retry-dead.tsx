@@ -2,13 +2,17 @@
 import { type ReactNode, useState } from 'react'
 import { useCountDead, useRetryDead } from '../delivery-queries.ts'
 
+/** Longer than it takes most of them to be on their way, and to be counted anew. */
+const TOLD_MS = 15_000
+
 export function RetryDead({ destination, name }: { destination: string; name: string }): ReactNode {
   const dead = useCountDead(destination)
   const retry = useRetryDead(destination)
   // made when the confirmation opens: pressing twice is one retry
   const [asked, setAsked] = useState<{ count: number; key: string }>()
   const count = dead.data?.count ?? 0
-  if (retry.data !== undefined)
+  // said for a while only: what dies again can be retried again
+  if (retry.data !== undefined && dead.dataUpdatedAt - retry.submittedAt < TOLD_MS)
     return (
       <p role="status" className="retry-dead">
         {retry.data.expected === 1 ? 'One delivery is' : `${retry.data.expected} deliveries are`} on the way
@@ -49,7 +53,12 @@ export function RetryDead({ destination, name }: { destination: string; name: st
           type="button"
           className="primary"
           disabled={retry.isPending}
-          onClick={() => retry.mutate({ expected_count: asked.count, idempotency_key: asked.key })}
+          onClick={() =>
+            retry.mutate(
+              { expected_count: asked.count, idempotency_key: asked.key },
+              { onSuccess: () => setAsked(undefined) },
+            )
+          }
         >
           {retry.isPending ? 'Asking…' : `Retry ${asked.count === 1 ? 'it' : `all ${asked.count}`}`}
         </button>

@@ -109,8 +109,10 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     await looks.at(page, '44-delivery')
   })
 
-  test('DO-10 one dead delivery is retried, by a double click once', async () => {
+  test('DO-10 one dead delivery is retried, by a double click once, and again when it died again', async () => {
     const { page } = ada
+    await page.getByRole('button', { name: 'Retry this delivery' }).click()
+    await page.getByText('Attempt 2: failed').waitFor()
     status = 204
     const before = receiver.requests.length
     await page.getByRole('button', { name: 'Retry this delivery' }).dblclick()
@@ -147,6 +149,14 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
         { timeout: 20_000 },
       )
       .toBe(3)
+    // what dies after it is offered again, without leaving the page
+    status = 500
+    await deliver('Orders')
+    await page.getByRole('button', { name: 'Retry all 1 dead' }).waitFor({ timeout: 40_000 })
+    status = 204
+    await page.getByRole('button', { name: 'Retry all 1 dead' }).click()
+    await page.getByRole('button', { name: 'Retry it', exact: true }).click()
+    await page.getByText(/^One delivery is on the way again/).waitFor()
   })
 
   test('DO-05 a rotation shows the new secret once, and both sign', async () => {
@@ -189,6 +199,15 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     await page.getByLabel('Name', { exact: true }).fill('Orders, renamed')
     await page.getByText('Stored: x-api-key. They stay.').waitFor()
     await looks.at(page, '47-change')
+    await page.getByLabel('URL', { exact: true }).fill('https://elsewhere.example/hook')
+    await page.getByText(/are not sent to this one: give their values again/).waitFor()
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByRole('alert').waitFor()
+    await looks.at(page, '47-elsewhere')
+    await page.getByRole('button', { name: 'Give their values again' }).click()
+    expect(await page.getByLabel('Name of header 1').inputValue()).toBe('x-api-key')
+    await page.reload()
+    await page.getByLabel('Name', { exact: true }).fill('Orders, renamed')
     await page.getByRole('button', { name: 'Save' }).click()
     await page.getByRole('heading', { name: 'Orders, renamed' }).waitFor()
     await page.getByRole('button', { name: 'Pause: Orders, renamed' }).click()
@@ -196,6 +215,10 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     const held = await deliver('Orders, renamed')
     await page.goto(`${world.console}/deliveries?state=paused`)
     await page.getByText('Held: paused').waitFor()
+    await page.locator('.listed-row').first().click()
+    await page.getByText('Its destination is paused: it is sent when somebody resumes it.').waitFor()
+    await page.locator('.event-head').getByText('Held: paused').waitFor()
+    await looks.at(page, '47-held')
     await page.goto(`${world.console}/destinations`)
     await looks.at(page, '48-destinations')
     await page.getByRole('link', { name: 'Orders, renamed' }).click()
@@ -206,6 +229,15 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     await page.getByRole('heading', { name: 'Destinations', exact: true }).waitFor()
     await expect.poll(() => page.getByText('Orders, renamed').count()).toBe(0)
     await page.goto(`${world.console}/deliveries/${held}`)
+    await page.getByText('The destination was deleted.').waitFor()
+    await page.getByRole('link', { name: 'Its event' }).waitFor()
+    // as retention does
+    await world.sql(
+      'delete from auth.events where id = (select event_id from auth.delivery_outcomes where id = $1)',
+      [held],
+    )
+    await page.reload()
+    await page.getByText('Its event is older than what is kept').waitFor()
     await page.getByText('The destination was deleted.').waitFor()
   })
 
