@@ -3,6 +3,8 @@
  * Pure types: nothing here runs.
  */
 
+import type { DeliveryWaiting } from './wire-deliveries.ts'
+
 export type * from './wire-deliveries.ts'
 export type * from './wire-destinations.ts'
 
@@ -136,6 +138,12 @@ export interface DeliveryView {
   reason: string | null
   due_at: string | null
   finished_at: string | null
+  /** Of an open one: why it does not go now. */
+  waiting: DeliveryWaiting | null
+  /** Of an open one: until when the receiver asked to be left alone (`Retry-After`). */
+  held_until: string | null
+  /** Of an open one: when the open breaker of its destination lets a single delivery go. */
+  probe_at: string | null
   attempts: AttemptView[]
 }
 

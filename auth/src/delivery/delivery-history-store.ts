@@ -34,14 +34,14 @@ export interface Waits {
   readonly probe_at: string | null
 }
 
-export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'>, Waits {
+export interface DeliveryDetail extends Omit<DeliveryHistory, 'attempts'> {
   readonly event_id: string
   /** False: its day has been dropped, and only the delivery is left to be seen. */
   readonly event_kept: boolean
   readonly attempts: readonly (AttemptHistory | AttemptDetail)[]
 }
 
-export interface DeliveryHistory {
+export interface DeliveryHistory extends Waits {
   readonly id: string
   readonly destination_id: string
   readonly destination_name: string
@@ -86,7 +86,6 @@ export interface FoundDelivery {
   readonly eventId: string
   readonly eventKept: boolean
   readonly delivery: DeliveryHistory
-  readonly waits: Waits
 }
 
 /**
@@ -121,12 +120,10 @@ export async function readDeliveries(db: Db, which: Sql, visible: Sql | undefine
       reason: row.reason,
       due_at: row.due_at?.toISOString() ?? null,
       finished_at: row.finished_at?.toISOString() ?? null,
-      attempts: attempts.get(row.id) ?? [],
-    },
-    waits: {
       waiting: row.waiting,
       held_until: row.held_until?.toISOString() ?? null,
       probe_at: row.probe_at?.toISOString() ?? null,
+      attempts: attempts.get(row.id) ?? [],
     },
   }))
 }

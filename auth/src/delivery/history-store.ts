@@ -77,8 +77,8 @@ export function openHistory(db: Db): History {
       const all = viewer.role === 'admin'
       const [found] = await readDeliveries(db, isDelivery(id), all ? undefined : visibleTo(viewer))
       if (found === undefined) return undefined
-      const { delivery, waits, eventId, eventKept } = found
-      const detail = { ...delivery, ...waits, event_id: eventId, event_kept: eventKept }
+      const { delivery, eventId, eventKept } = found
+      const detail = { ...delivery, event_id: eventId, event_kept: eventKept }
       return all ? { ...detail, attempts: await readAttemptDetails(db, id) } : detail
     },
     async position(viewer, id) {

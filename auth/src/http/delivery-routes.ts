@@ -34,6 +34,10 @@ const delivery = {
   reason: Text,
   due_at: Text,
   finished_at: Text,
+  /** Of an open one: why it does not go now, and until when its destination is left alone. */
+  waiting: Text,
+  held_until: Text,
+  probe_at: Text,
 }
 
 export const Delivery = Type.Object({ ...delivery, attempts: Type.Array(Type.Object(attempt)) })
@@ -43,10 +47,6 @@ const DeliveryDetail = Type.Object({
   event_id: Type.String(),
   /** False when retention has dropped it. */
   event_kept: Type.Boolean(),
-  /** Of an open one: why it does not go now, and until when its destination is left alone. */
-  waiting: Text,
-  held_until: Text,
-  probe_at: Text,
   attempts: Type.Array(
     Type.Object({
       ...attempt,

@@ -196,10 +196,17 @@ describe('the history', () => {
 
   test('DO-07 an open delivery says why it does not go now, and until when; one that ended says nothing of it', async () => {
     const here = await addDestination(t.db)
-    const id = await addDelivery(t.db, here, await addEvent(t.db))
+    const event = await addEvent(t.db)
+    const id = await addDelivery(t.db, here, event)
     const waits = async (change = sql`name = name`) => {
       await t.db.rows(sql`update auth.destinations set ${change} where id = ${here}`)
       const detail = await history.delivery(admin, id)
+      const [ofEvent] = (await history.event(admin, event.id))?.deliveries ?? []
+      expect(ofEvent).toMatchObject({
+        waiting: detail?.waiting,
+        held_until: detail?.held_until,
+        probe_at: detail?.probe_at,
+      })
       return [detail?.waiting, detail?.held_until, detail?.probe_at]
     }
     const later = new Date(Date.now() + 600_000).toISOString()

@@ -2,6 +2,7 @@
 import type { DeliveryView, EventDetail } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { ApiError } from '../api.ts'
+import { explainListed, explainWait } from '../delivery-sentences.ts'
 import { indentJson } from '../indent-json.ts'
 import { Attempt, NextAttempt } from '../parts/attempt.tsx'
 import { Icon } from '../parts/icons.tsx'
@@ -125,14 +126,14 @@ function When({ name, at }: { name: string; at: string | null }): ReactNode {
 }
 
 function Delivery({ delivery, receivedAt }: { delivery: DeliveryView; receivedAt: string }): ReactNode {
-  const next = delivery.state === 'open' && delivery.due_at !== null ? delivery.due_at : undefined
+  const wait = explainWait(delivery)
   return (
     <li className="card delivery">
       <div className="delivery-head">
         <h3 className="grow">
           <Link to={`/deliveries/${delivery.id}`}>{delivery.destination_name}</Link>
         </h3>
-        <Pill {...explainDelivery(delivery)} />
+        <Pill {...(delivery.state === 'open' ? explainListed(delivery) : explainDelivery(delivery))} />
       </div>
       {delivery.reason !== null && (
         <p className="status-text">
@@ -149,7 +150,7 @@ function Delivery({ delivery, receivedAt }: { delivery: DeliveryView; receivedAt
         {delivery.attempts.map((attempt) => (
           <Attempt key={attempt.number} attempt={attempt} />
         ))}
-        {next !== undefined && <NextAttempt at={next} made={delivery.attempts.length} />}
+        {wait !== undefined && <NextAttempt {...wait} made={delivery.attempts.length} />}
       </ol>
     </li>
   )
