@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { type AuthUnderFault, startAuthUnderFault } from '../../e2e/src/auth-process.ts'
 import { onOwnDatabase } from '../../e2e/src/refresh-storm.ts'
+import { reuseLog } from '../../e2e/src/reused-log.ts'
 import { seedSubscription } from '../../e2e/src/seed.ts'
 import { measureClaims } from './delivery-claims.ts'
 import { measureThroughput } from './delivery-throughput.ts'
@@ -31,6 +32,7 @@ export const benchDelivery = (say: Say): Promise<object> =>
     try {
       const options = { databaseUrl, directory, receiverPort: port }
       const all = await startAuthUnderFault(options)
+      await reuseLog(client)
       const latency = await measureLatency(say, all, databaseUrl, port).finally(() => all.stop())
       const worker = await startAuthUnderFault({
         ...options,

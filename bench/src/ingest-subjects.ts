@@ -1,6 +1,7 @@
 /** What `npm run bench -- ingest` compares: each a process of its own, ours with a database of its own. */
 import pg from 'pg'
 import { startAuthUnderFault } from '../../e2e/src/auth-process.ts'
+import { reuseLog } from '../../e2e/src/reused-log.ts'
 import { type Seeded, seedSubscription } from '../../e2e/src/seed.ts'
 import { startTool } from './tool.ts'
 
@@ -122,7 +123,7 @@ const fill = (databaseUrl: string) =>
       [WAITING],
     )
     await client.query('vacuum analyze auth.deliveries')
-    await client.query('checkpoint')
+    await reuseLog(client)
   })
 
 const countEvents = (databaseUrl: string) =>

@@ -10,6 +10,7 @@ import { startAuthUnderFault } from './auth-process.ts'
 import { openBacklogReceiver } from './backlog-receiver.ts'
 import type { FaultResult, Print } from './faults.ts'
 import { onOwnDatabase } from './refresh-storm.ts'
+import { reuseLog } from './reused-log.ts'
 import { type Seeded, seedSubscription } from './seed.ts'
 
 export interface Backlog {
@@ -69,6 +70,7 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
       })
     print(`${fault.waiting} deliveries are put at ${fault.destinations} destinations`)
     await preload(client, fault.waiting)
+    await reuseLog(client)
     worker = await startAuthUnderFault({
       ...fault,
       receiverPort: receiver.port,
