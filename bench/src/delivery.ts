@@ -18,7 +18,8 @@ import { startTool } from './tool.ts'
 /** As many as one process works on at once: those that are being claimed and settled too. */
 const CONCURRENCY = 600
 const EVENTS_PER_SECOND = 500
-const LATENCY_SECONDS = 20
+/** Long enough for what a checkpoint takes to count as often as it comes. */
+const LATENCY_SECONDS = 60
 
 type Say = (line: string) => void
 

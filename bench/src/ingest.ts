@@ -16,8 +16,8 @@ const SECONDS = 5
 const WARM_SECONDS = 2
 /** As many as ours needs to use the machine; the bare server answers no fewer with them than with half of them. */
 const CONNECTIONS = 128
-/** One stop of a disk is more than a hundredth of five seconds. */
-const HALF_LOAD_SECONDS = 20
+/** A checkpoint ends with a flush that holds every commit up for a quarter of a second, more than a hundredth of a short look. */
+const HALF_LOAD_SECONDS = 60
 
 /** One subject in one round. CPU in microseconds a request; the generator’s is that of this process. */
 export interface Measured extends LoadResult {
