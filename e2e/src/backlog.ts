@@ -41,6 +41,7 @@ export const backlogAtSize = (print: Print): Promise<FaultResult> =>
   )
 
 const DRAIN_PER_SECOND = 500
+const WARM_SECONDS = 5
 const FORGOTTEN_MS = 70_000
 
 export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultResult> {
@@ -90,6 +91,8 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
       const each = after.map((count, n) => count - (before[n] ?? 0))
       return { perSecond: Math.round(each.reduce((a, b) => a + b, 0) / seconds), each, times }
     }
+    // the first second of a process, which reads and compiles its program, is no draining
+    if (fault.judged) await watch(WARM_SECONDS)
     const draining = await watch(fault.seconds)
     const figures = {
       waiting: fault.waiting,
