@@ -130,8 +130,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 /** Finds a text whose letters and digits stand as they are, and whose other characters as themselves or as an escape. */
 function escapedForms(text: string): RegExp {
-  const forms = [...text].map((letter) => {
+  // backslashes in a row are one part: each as one or two would be tried in every combination
+  const forms = (text.match(/\\+|[^\\]/gu) ?? []).map((letter) => {
     if (/[A-Za-z0-9]/.test(letter)) return letter
+    if (letter.startsWith('\\')) return '(?:\\\\+|(?:\\\\u005c|%5c|&#0*92;|&#x0*5c;)+)'
     const point = letter.codePointAt(0) ?? 0
     const units = [...Array(letter.length).keys()].map((at) => `\\u${hex(letter.charCodeAt(at), 4)}`)
     const percent = [...Buffer.from(letter)].map((byte) => `%${hex(byte, 2)}`)
