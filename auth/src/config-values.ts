@@ -136,7 +136,9 @@ export function readKeys(
   const add = (id: string, value: string, variable: string) => {
     const bytes = Buffer.from(value.replace(/=+$/, ''), 'base64url')
     if (!/^[A-Za-z0-9_-]{43}=?$/.test(value) || bytes.length !== 32)
-      return wrong(`${variable}: key "${id}" is not 32 bytes in URL-safe base64 (44 characters)`)
+      return wrong(
+        `${variable}: key "${id}" is not 32 bytes in URL-safe base64 (44 characters): copy it whole, or, for a new database, generate one with npm run admin -- generate-key`,
+      )
     if (new Set(bytes).size < 8)
       return wrong(`${variable}: key "${id}" is not random: generate one with npm run admin -- generate-key`)
     if (keys.has(id)) return wrong(`${variable}: key id "${id}" occurs twice`)
