@@ -5,10 +5,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { answersOk, type Child, startChild } from '../../local/src/child.ts'
+import { freePort } from '../../local/src/free-port.ts'
 import { newEncryptionKey } from './seed.ts'
 import { refreshTokenOf, tokenOf } from './seed-tokens.ts'
 
@@ -129,12 +130,4 @@ async function startTokenEndpoint() {
         server.close(() => resolve())
       }),
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise<void>((resolve) => server.close(() => resolve()))
-  return port
 }

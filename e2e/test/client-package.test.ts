@@ -4,7 +4,6 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -15,6 +14,7 @@ import { sign, signingKey } from '../../auth/src/delivery/signature.ts'
 import { signIn, until } from '../../auth/test/http/people.ts'
 import { seedToken } from '../../auth/test/proxy/upstream.ts'
 import { openWorld, type World } from '../../auth/test/world.ts'
+import { freePort } from '../../local/src/free-port.ts'
 
 const run = promisify(execFile)
 const ROOT = new URL('../../', import.meta.url).pathname
@@ -186,12 +186,3 @@ test('example 3 takes a delivery that is ours and refuses one that is not', asyn
   expect(receiver.said.out).toContain('evt_a ca.flovify.connection.v1.created\n')
   expect(receiver.said.out).not.toContain('forged')
 })
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
-}
