@@ -24,6 +24,7 @@ import { openDestinations } from './delivery/destinations.ts'
 import { openEgress } from './delivery/egress.ts'
 import { openDestinationHealth } from './delivery/health-store.ts'
 import { openHistory } from './delivery/history-store.ts'
+import { openPace } from './delivery/pace.ts'
 import { sendTest } from './delivery/send-test.ts'
 import { openCallbackDoor } from './http/callback-route.ts'
 import { buildInternalServer } from './http/internal-server.ts'
@@ -122,6 +123,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
   await reconcileNow(pools.work)
   const refreshing = await composeRefreshing({ ...common, monotonicMs }, [...providers.keys()])
   const tokens = openTokenReader(refreshing)
+  const pace = openPace(monotonicMs)
   const proxy = composeProxy({ db: pools.work, tokens, provider, metrics, log, monotonicMs })
   const worker = openWorker(
     { db: pools.work, log, metrics },
@@ -129,6 +131,7 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       ...common,
       egress,
       clock,
+      pace,
       version: config.version,
       refreshing,
       providerIds: [...providers.keys()],
@@ -145,16 +148,15 @@ async function composeOn(config: Config, pools: Pools, log: Log): Promise<Servic
       chores,
     }),
   )
-  const hints = openHints({ db: pools.work, url: config.databaseUrl, role: config.role, worker, log })
+  const hints = openHints({ db: pools.work, url: config.databaseUrl, role: config.role, worker, pace, log })
   const ingest = openIngest({
     db: pools.ingest,
     ledger,
     provider,
     lookup: lookup.of,
-    notified: (ids) => {
-      touch(ids, clock.now()).catch((error: unknown) => log.warn(errorFields(error), 'touch failed'))
-    },
-    nudgeDeliveries: () => hints.nudge('deliveries'),
+    // it never rejects
+    notified: (ids) => void touch(ids, clock.now()),
+    stored: (deliveries) => hints.stored(deliveries),
     sampleRejection: (refused) => void rejections.take(refused),
     adoptOrphan: (orphan) => {
       adoptOrphans({ db: pools.work, nudge, log }, [orphan]).catch((error: unknown) =>

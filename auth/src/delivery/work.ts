@@ -15,6 +15,7 @@ import { bury, buryPoison } from './death.ts'
 import { type Delivered, settleDelivered } from './delivered-store.ts'
 import { type OpenForAttempt, openRemembered } from './destination-attempt.ts'
 import { type Health, openHealth } from './health.ts'
+import type { Pace } from './pace.ts'
 import { nextTry, retryAfterMs } from './schedule.ts'
 import { loadSendings, type Sending } from './sending-store.ts'
 import { settleAgain } from './settle-again.ts'
@@ -27,6 +28,7 @@ export interface DeliveryWorkNeeds extends AttemptNeeds {
   readonly ledger: Pick<Ledger, 'record'>
   readonly metrics: Metrics
   readonly log: Log
+  readonly pace: Pick<Pace, 'restMs'>
   /** Uniform in [0, 1). */
   readonly random: () => number
 }
@@ -43,6 +45,7 @@ export function deliveryWork(needs: DeliveryWorkNeeds): WorkKind<DeliveryRow> {
     leaseSeconds: 45,
     batch: 200,
     concurrency: 600,
+    restMs: needs.pace.restMs,
     claim: (_db, lease) => claimDueDeliveries(needs.db, lease),
     extend: (db, row, seconds) => extendLease(db, 'auth.deliveries', row, seconds),
     release: (db, row, seconds) => releaseLease(db, 'auth.deliveries', row, seconds),

@@ -30,7 +30,8 @@ export interface IngestNeeds {
   readonly lookup: (providerId: string) => Lookup
   /** Told after the commit; may be lost. */
   readonly notified: (subscriptionIds: readonly string[]) => void
-  readonly nudgeDeliveries: () => void
+  /** Told after the commit, of how many deliveries it made; may be lost. */
+  readonly stored: (deliveries: number) => void
   /** Told of what is not genuine; may forget it. */
   readonly sampleRejection: (refused: Refused) => void
   /** One of ours that belongs to nobody. May be lost: its next message says it again. */
@@ -78,7 +79,7 @@ export function openIngest(needs: IngestNeeds): Ingest {
       for (const { provider, type, count } of stored.newEvents)
         if (provider !== null) needs.metrics.events(provider, type, count)
       for (const [provider, count] of stored.duplicates) needs.metrics.duplicates(provider, count)
-      if (stored.deliveries > 0) needs.nudgeDeliveries()
+      needs.stored(stored.deliveries)
     },
     sizeOf: (item) => item.body.length + 512 + item.events.length * EVENT_BYTES,
     groupSize: 256,

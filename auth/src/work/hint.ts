@@ -11,6 +11,9 @@ import type { Log } from '../platform/log.ts'
 import type { Nudge } from './work.ts'
 
 const CHANNEL = 'flovify_work'
+/** A hint that is no kind of work: doors store, and have made so many deliveries. */
+const STORED = /^stored (\d{1,9})$/
+const STORED_EVERY_MS = 500
 
 export interface HintNeeds {
   /** The working pool: a hint is a statement of its own, after the commit it tells of. */
@@ -19,22 +22,61 @@ export interface HintNeeds {
   readonly url: string
   readonly role: 'all' | 'door' | 'work'
   readonly worker: Nudge
+  /** Told that doors store, and how many deliveries they made. */
+  readonly pace: { stored(deliveries: number): void }
   readonly log: Log
 }
 
 export interface Hints extends Nudge {
+  /** A door has stored a group, which made so many deliveries. */
+  stored(deliveries: number): void
   close(): Promise<void>
 }
 
 /** A process that works nudges itself and hears the others; one that does not tells them. */
 export function openHints(needs: HintNeeds): Hints {
-  if (needs.role === 'door') return { ...teller(needs.db), close: async () => {} }
-  const { url, log, worker } = needs
-  const listener = openListener({ url, channel: CHANNEL, log, heard: (kind) => worker.nudge(kind) })
-  return { nudge: (kind) => worker.nudge(kind), close: () => listener.close() }
+  if (needs.role === 'door') return doorHints(needs.db)
+  const { url, log, worker, pace } = needs
+  const heard = (hint: string) => {
+    const stored = STORED.exec(hint)?.[1]
+    if (stored === undefined) worker.nudge(hint)
+    else pace.stored(Number(stored))
+  }
+  const listener = openListener({ url, channel: CHANNEL, log, heard })
+  return {
+    nudge: (kind) => worker.nudge(kind),
+    stored(deliveries) {
+      pace.stored(deliveries)
+      if (deliveries > 0) worker.nudge('deliveries')
+    },
+    close: () => listener.close(),
+  }
 }
 
-function teller(db: Db): Nudge {
+function doorHints(db: Db): Hints {
+  const teller = openTeller(db)
+  /** Deliveries of the groups that were not told yet; undefined when there are none. */
+  let untold: number | undefined
+  let timer: NodeJS.Timeout | undefined
+  const tell = () => {
+    timer = undefined
+    if (untold === undefined) return
+    teller.nudge(`stored ${untold}`)
+    untold = undefined
+    timer = setTimeout(tell, STORED_EVERY_MS)
+  }
+  return {
+    ...teller,
+    stored(deliveries) {
+      untold = (untold ?? 0) + deliveries
+      if (timer === undefined) tell()
+      if (deliveries > 0) teller.nudge('deliveries')
+    },
+    close: async () => clearTimeout(timer),
+  }
+}
+
+function openTeller(db: Db): Nudge {
   const wanted = new Set<string>()
   let sending = false
   const send = async () => {

@@ -31,6 +31,11 @@ export interface WorkKind<Row extends DueRow> {
   readonly batch: number
   /** Rows of this kind that one process works on at once. */
   readonly concurrency: number
+  /**
+   * For work that can wait: over how long what was claimed may be spread before the next claim, when more is left.
+   * 0: all at once, and claim again.
+   */
+  restMs?(claimed: number, tookMs: number): number
   claim(db: Db, lease: Lease): Promise<Row[]>
   /** @returns false when the lease was lost */
   extend(db: Db, row: Row, seconds: number): Promise<boolean>
@@ -64,6 +69,8 @@ const IDLE_MS = 250
  * become free are gathered as long as the claim took, this long at most: claiming takes half of the time at most.
  */
 const GATHER_MS = 20
+/** What is spread over a rest begins in so many parts. */
+const SLICES = 20
 const ERROR_MS = 1_000
 const POISON_CLAIMS = 3
 /** A suspect that has to wait for another one is due again in this time. */
@@ -134,12 +141,15 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
       const began = monotonicMs()
       const claimed = await claim(room)
       if (claimed === undefined) await pause(ERROR_MS)
-      else if (claimed === 0) await pause(IDLE_MS)
+      else if (claimed.length === 0) await pause(IDLE_MS)
       else {
-        const tookMs = Math.min(GATHER_MS, monotonicMs() - began)
-        if (claimed < room) await gather('time', tookMs)
+        const tookMs = monotonicMs() - began
+        // what took all that it could has more to take
+        const more = claimed.length === room
+        const restMs = (more && room >= enough && kind.restMs?.(room, tookMs)) || 0
+        await begin(await withOneSuspect(claimed), restMs)
+        if (!more) await gather('time', Math.min(GATHER_MS, tookMs))
         else {
-          // what took all that it could has more to take
           nudged = true
           if (roomNow() < enough) await gather('room', GATHER_MS)
         }
@@ -148,11 +158,18 @@ function kindLoop(needs: WorkerNeeds, kind: WorkKind<DueRow>) {
     }
   }
 
-  async function claim(limit: number): Promise<number | undefined> {
+  /** All at once, or in slices over the time of a rest. */
+  async function begin(rows: DueRow[], restMs: number): Promise<void> {
+    const slice = restMs === 0 ? rows.length : Math.ceil(rows.length / SLICES)
+    for (let n = 0; n < rows.length; n += slice) {
+      for (const row of rows.slice(n, n + slice)) track(row)
+      if (restMs > 0) await gather('time', (restMs * slice) / rows.length)
+    }
+  }
+
+  async function claim(limit: number): Promise<DueRow[] | undefined> {
     try {
-      const rows = await kind.claim(needs.db, { id: randomUUID(), seconds: kind.leaseSeconds, limit })
-      for (const row of await withOneSuspect(rows)) track(row)
-      return rows.length
+      return await kind.claim(needs.db, { id: randomUUID(), seconds: kind.leaseSeconds, limit })
     } catch (error) {
       needs.log.warn({ kind: kind.name, ...errorFields(error) }, 'claiming failed; trying again')
       return undefined

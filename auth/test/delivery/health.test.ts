@@ -27,6 +27,7 @@ import {
   capturedLog,
   ledgerOn,
   moveClock,
+  NO_PACE,
   systemClock,
   vault,
 } from './world.ts'
@@ -68,7 +69,18 @@ afterEach(async () => {
 })
 
 const kind = (db: Pool = t.db) =>
-  deliveryWork({ db, vault, egress, ledger, clock, metrics, log, version: '1', random: () => 0.5 })
+  deliveryWork({
+    db,
+    vault,
+    egress,
+    ledger,
+    clock,
+    metrics,
+    log,
+    version: '1',
+    random: () => 0.5,
+    pace: NO_PACE,
+  })
 async function runDue(limit = 100, db: Pool = t.db): Promise<number> {
   const work = kind(db)
   const rows = await work.claim(db, { id: randomUUID(), seconds: 30, limit })

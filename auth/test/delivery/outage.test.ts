@@ -18,6 +18,7 @@ import {
   capturedLog,
   ledgerOn,
   moveClock,
+  NO_PACE,
   systemClock,
   vault,
 } from './world.ts'
@@ -55,7 +56,18 @@ beforeAll(async () => {
   const { ledger } = await ledgerOn(rulesPool)
   const metrics = openMetrics()
   const version = '1'
-  work = deliveryWork({ db: t.db, vault, egress, ledger, clock, metrics, log, version, random: Math.random })
+  work = deliveryWork({
+    db: t.db,
+    vault,
+    egress,
+    ledger,
+    clock,
+    metrics,
+    log,
+    version,
+    random: Math.random,
+    pace: NO_PACE,
+  })
   here = await addDestination(t.db, { url: down.url, concurrency: 20, rate: RATE })
 }, 60_000)
 afterAll(async () => {

@@ -22,6 +22,7 @@ import {
   capturedLog,
   ledgerOn,
   moveClock,
+  NO_PACE,
   systemClock,
   vault,
 } from './world.ts'
@@ -62,6 +63,7 @@ const kind = () =>
     log,
     version: '1.2.3',
     random: () => 0.5,
+    pace: NO_PACE,
   })
 /** Claims what is due and runs it, as the worker's loop does. */
 async function runDue(): Promise<number> {

@@ -18,6 +18,9 @@ import { openVault, type Vault } from '../../src/vault/vault.ts'
 
 export const vault: Vault = openVault(openKeyRing(new Map([['k0', randomBytes(32)]]), 'k0'))
 
+/** No door stores. */
+export const NO_PACE = { restMs: () => 0 }
+
 export function capturedLog(): { log: Log; lines: string[] } {
   const lines: string[] = []
   return { log: openLog({ write: (line: string) => lines.push(line) }), lines }

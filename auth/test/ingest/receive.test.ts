@@ -75,7 +75,7 @@ describe('receiving', () => {
       provider,
       lookup: () => ({ genuineRef: () => undefined }) as unknown as Lookup,
       notified: () => {},
-      nudgeDeliveries: () => {},
+      stored: () => {},
       sampleRejection: () => {},
       adoptOrphan: () => {},
       heedLifecycle: () => Promise.resolve(),

@@ -8,12 +8,14 @@ let t: TestDatabase
 let door: Hints
 let work: Hints
 const heard: string[] = []
+const stored: number[] = []
 const { log, lines } = capturedLog()
 
 beforeAll(async () => {
   t = await testDatabase()
+  const pace = { stored: (deliveries: number) => stored.push(deliveries) }
   const open = (role: 'door' | 'work', nudge: (kind: string) => void) =>
-    openHints({ db: t.db, url: t.url, role, worker: { nudge }, log })
+    openHints({ db: t.db, url: t.url, role, worker: { nudge }, pace, log })
   work = open('work', (kind) => heard.push(kind))
   door = open('door', () => {
     throw new Error('a door does not work')
@@ -39,7 +41,24 @@ test('what a door stores is told to the processes that work, many hints as few',
   expect(heard.length).toBeLessThan(5)
 })
 
-test('a process that works nudges itself', () => {
+test('RE-13 that a door stores is told twice a second, with all deliveries that it made', async () => {
+  await listening()
+  heard.length = 0
+  for (let n = 0; n < 400; n += 1) door.stored(n % 2)
+  await expect.poll(() => stored.reduce((sum, n) => sum + n, 0)).toBe(200)
+  expect(stored.length).toBeLessThanOrEqual(2)
+  expect(heard).toContain('deliveries')
+  door.stored(0)
+  await expect.poll(() => stored.at(-1)).toBe(0)
+})
+
+test('a process that works nudges itself, and knows at once what it stored', () => {
+  heard.length = 0
+  stored.length = 0
+  work.stored(0)
+  expect([stored, heard]).toEqual([[0], []])
+  work.stored(3)
+  expect([stored, heard]).toEqual([[0, 3], ['deliveries']])
   heard.length = 0
   work.nudge('dead_retries')
   expect(heard).toEqual(['dead_retries'])

@@ -254,6 +254,52 @@ describe('the due-row worker', () => {
     expect(claims.length).toBeGreaterThan(8)
   })
 
+  test('RE-13 what rests begins in slices, and nothing is claimed meanwhile, whatever a nudge says', async () => {
+    await make(20)
+    const order: string[] = []
+    const resting: WorkKind<DueRow> = {
+      ...kind(async (row) => {
+        order.push('run')
+        await settle(row)
+      }),
+      claim: async (db, lease) => {
+        const rows = await claimDue(db, 'auth.chores', lease)
+        order.push(`claim ${rows.length}`)
+        return rows
+      },
+      restMs: () => {
+        setTimeout(() => worker.nudge('chores'), 10)
+        return 400
+      },
+    }
+    const worker = openWorker(needs(), [resting])
+    worker.start()
+    await until(async () => (await left()) === 0)
+    await worker.drain(1_000)
+    const eight = Array(8).fill('run')
+    expect(order.slice(0, 21)).toEqual(['claim 8', ...eight, 'claim 8', ...eight, 'claim 4', 'run', 'run'])
+  })
+
+  test('a drain ends a rest: what is claimed is worked on, not left to its lease', async () => {
+    await make(20)
+    let ran = 0
+    const worker = openWorker(needs(), [
+      {
+        ...kind(async (row) => {
+          ran += 1
+          await settle(row)
+        }),
+        restMs: () => 800_000,
+      },
+    ])
+    worker.start()
+    await until(async () => ran > 0)
+    expect(ran).toBeLessThan(8)
+    await worker.drain(1_000)
+    expect(ran).toBe(8)
+    expect(await left()).toBe(12)
+  })
+
   test('the grace of a drain holds although every slot is busy', async () => {
     await make(8)
     let started = 0
