@@ -48,6 +48,9 @@ const DRAIN_PER_SECOND = 500
 const WARM_SECONDS = 5
 const FORGOTTEN_MS = 70_000
 const FORGOTTEN_WATCH_SECONDS = 60
+/** Each notification for so many destinations. */
+const STREAM_TO = 12
+const STREAM_SECONDS = 20
 
 export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultResult> {
   const problems: string[] = []
@@ -71,11 +74,11 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
     await send(3)
     const empty: Acknowledged[] = []
     for (let n = 0; n < fault.windows / 2; n += 1) empty.push(await send(fault.windowSeconds))
-    for (let n = 0; n < fault.destinations; n += 1)
-      await door.call('POST', '/internal/destinations', {
-        name: `tenant ${n}`,
-        url: `http://127.0.0.1:${receiver.port}/hook/${n}`,
-      })
+    const places: unknown[] = []
+    for (let n = 0; n < fault.destinations; n += 1) {
+      const url = `http://127.0.0.1:${receiver.port}/hook/${n}`
+      places.push((await door.call('POST', '/internal/destinations', { name: `tenant ${n}`, url })).id)
+    }
     print(`${fault.waiting} deliveries are put at ${fault.destinations} destinations`)
     await preload(client, fault.waiting)
     await reuseLog(client)
@@ -152,10 +155,25 @@ export async function drainBacklog(fault: Backlog, print: Print): Promise<FaultR
       after >= perSecond * 0.8,
       `afterwards it drained as before (${after}/s, before ${perSecond}/s, meanwhile ${meanwhile}/s)`,
     )
+    for (const place of places.slice(0, STREAM_TO))
+      await door.call('POST', '/internal/rules', {
+        name: 'all mail',
+        destination_id: place,
+        types: ['mail.*'],
+      })
+    await send(WARM_SECONDS) // the door has read its rules by then
+    const before = await waitingNow(client)
+    const stream = rateOf((await watch(STREAM_SECONDS)).each, STREAM_SECONDS)
+    const left = await waitingNow(client)
+    expect(
+      left < before,
+      `a stream of ${STREAM_TO * fault.eventsPerSecond} deliveries/s is worked off and more (${stream}/s; ${before} waited, then ${left})`,
+    )
     return {
       problems,
       figures: {
         ...figures,
+        besideAStream: { madePerSecond: STREAM_TO * fault.eventsPerSecond, drainedPerSecond: stream },
         forgottenTransaction: {
           endedAfterMs: forgotten.endedAfterMs(),
           drainedPerSecondMeanwhile: meanwhile,
@@ -197,6 +215,11 @@ const rateOf = (each: readonly number[], seconds: number) =>
 /** As an operator would, at all of them at once: what is claimed goes out, the rest waits. */
 async function pauseAll(client: pg.Client, paused: boolean): Promise<void> {
   await client.query('update auth.destinations set paused = $1', [paused])
+}
+
+async function waitingNow(client: pg.Client): Promise<number> {
+  const { rows } = await client.query<{ n: number }>('select count(*)::int as n from auth.deliveries')
+  return rows[0]?.n ?? 0
 }
 
 /** A session that reads once and then does nothing, in a transaction. */
