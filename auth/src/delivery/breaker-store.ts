@@ -87,6 +87,9 @@ export interface Changed {
   readonly failing_since: Date | null
 }
 
+/** What an earlier address answers, to an attempt that was under way when it changed, says nothing about the present one. */
+const isAt = (url: string | undefined) => sql`(${url ?? null}::text is null or d.url = ${url ?? null})`
+
 /** @returns undefined when it was open already, or is deleted or disabled */
 export function openBreaker(
   db: Db,
@@ -111,45 +114,54 @@ export function markFailing(db: Db, id: string, since: Date): Promise<Changed | 
     returning name, null::timestamptz as failing_since`)
 }
 
-/** @returns undefined when it was well already, or is deleted or disabled */
-export function markRecovered(db: Db, id: string): Promise<Changed | undefined> {
+/**
+ * @param url where the attempt went that says so; absent: what its attempts say together
+ * @returns undefined when it was well already, is deleted or disabled, or has another address by now
+ */
+export function markRecovered(db: Db, id: string, url?: string): Promise<Changed | undefined> {
   return db.one<Changed>(sql`
     update auth.destinations d
        set breaker = 'closed', probe_at = null, failing_since = null,
            breaker_changed_at = case when d.breaker = 'open' then auth.clock() else d.breaker_changed_at end
       from (select id, failing_since from auth.destinations where id = ${id} for no key update) old
      where d.id = old.id and (d.breaker = 'open' or d.failing_since is not null)
-       and d.deleted_at is null and d.disabled_at is null
+       and d.deleted_at is null and d.disabled_at is null and ${isAt(url)}
     returning d.name, old.failing_since`)
 }
 
-/** Its deliveries wait, as if paused. @returns undefined when it was disabled already, or is deleted */
+/**
+ * Its deliveries wait, as if paused.
+ *
+ * @param url where the attempt went that says so; absent: what its attempts say together
+ * @returns undefined when it was disabled already, is deleted, or has another address by now
+ */
 export function disableDestination(
   db: Db,
   id: string,
   reason: 'gone' | 'failing',
+  url?: string,
 ): Promise<Changed | undefined> {
   return db.one<Changed>(sql`
     update auth.destinations d
        set disabled_at = auth.clock(), disabled_reason = ${reason},
            breaker = 'closed', probe_at = null, failing_since = null, breaker_changed_at = auth.clock()
       from (select id, failing_since from auth.destinations where id = ${id} for no key update) old
-     where d.id = old.id and d.disabled_at is null and d.deleted_at is null
+     where d.id = old.id and d.disabled_at is null and d.deleted_at is null and ${isAt(url)}
     returning d.name, old.failing_since`)
 }
 
 /** Only later, never sooner; what differs by less than a second is not written. */
-export async function holdDestination(db: Db, id: string, ms: number): Promise<void> {
+export async function holdDestination(db: Db, id: string, url: string, ms: number): Promise<void> {
   await db.rows(sql`
-    update auth.destinations set held_until = auth.clock() + make_interval(secs => ${ms / 1000})
-     where id = ${id} and deleted_at is null
+    update auth.destinations d set held_until = auth.clock() + make_interval(secs => ${ms / 1000})
+     where id = ${id} and deleted_at is null and ${isAt(url)}
        and (held_until is null or held_until < auth.clock() + make_interval(secs => ${ms / 1000 - 1}))`)
 }
 
 /** Only later, never sooner. */
-export async function putOffProbe(db: Db, id: string, delayMs: number): Promise<void> {
+export async function putOffProbe(db: Db, id: string, url: string, delayMs: number): Promise<void> {
   await db.rows(sql`
-    update auth.destinations
+    update auth.destinations d
        set probe_at = greatest(probe_at, auth.clock() + make_interval(secs => ${delayMs / 1000}))
-     where id = ${id} and breaker = 'open'`)
+     where id = ${id} and breaker = 'open' and ${isAt(url)}`)
 }

@@ -114,8 +114,12 @@ export async function changeDestination(
     const locked = await lockDestination(tx, id)
     if (locked === undefined) return { kind: 'unknown' as const }
     const key = needs.vault.open(locked.data_key, destinationContext(id))
+    // another change may have come between
+    const kindNow = values.kind ?? locked.kind
+    const mistakes = kindNow === kind ? [] : mistakesOf({ url: locked.url, ...judged.values }, kindNow)
+    if (mistakes.length > 0) return { kind: 'invalid' as const, mistakes }
     const url = values.url === undefined ? undefined : judged.url
-    const said = { ...judged.values, url, testUrl: testUrlOf(kind, locked, { ...judged.values, url }) }
+    const said = { ...judged.values, url, testUrl: testUrlOf(kindNow, locked, { ...judged.values, url }) }
     if (said.headers === undefined && locked.headers !== null && leadsElsewhere(locked, said))
       return { kind: 'headers_needed' as const }
     const columns = columnsOf(key, said)

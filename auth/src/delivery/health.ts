@@ -33,27 +33,34 @@ export type DestinationChange = 'failing' | 'recovered' | 'disabled'
 
 /** One for each process. */
 export interface Health {
-  /** A probe has been answered, or the first success after a failure. @param unwell as the attempt found the destination */
-  delivered(id: string, unwell: boolean): Promise<void>
+  /** A probe has been answered, or the first success after a failure. */
+  delivered(asked: Asked & { readonly unwell: boolean }): Promise<void>
   /** @param status null: no answer came @param retryAfterMs what the receiver asked for, if anything */
-  failed(id: string, status: number | null, retryAfterMs: number | undefined): Promise<void>
+  failed(asked: Asked, status: number | null, retryAfterMs: number | undefined): Promise<void>
   /** 410: gone for good. Source: Standard Webhooks, "Disabling endpoints"; RFC 9110 §15.5.11. */
-  gone(id: string): Promise<void>
+  gone(asked: Asked): Promise<void>
+}
+
+/** The destination as the attempt found it: its address may have changed meanwhile. */
+export interface Asked {
+  readonly id: string
+  readonly url: string
 }
 
 export function openHealth(needs: HealthNeeds): Health {
   const judgements = new Map<string, Judgement>()
   return {
-    async delivered(id, unwell) {
-      if (unwell) await change(needs, id, 'recovered', (tx) => markRecovered(tx, id), {})
+    async delivered({ id, url, unwell }) {
+      if (unwell) await change(needs, id, 'recovered', (tx) => markRecovered(tx, id, url), {})
     },
-    async failed(id, status, retryAfterMs) {
+    async failed(asked, status, retryAfterMs) {
+      const { id, url } = asked
       // by each of them: of many that fail at once only some are judged, and the longest pause counts
       const ms = holdMs(status, retryAfterMs)
-      if (ms !== undefined) await holdDestination(needs.db, id, ms)
-      await judgeOnce(judgements, id, () => judge(needs, id, retryAfterMs))
+      if (ms !== undefined) await holdDestination(needs.db, id, url, ms)
+      await judgeOnce(judgements, id, () => judge(needs, asked, retryAfterMs))
     },
-    gone: (id) => disable(needs, id, 'gone', {}),
+    gone: ({ id, url }) => disable(needs, id, 'gone', {}, url),
   }
 }
 
@@ -90,11 +97,15 @@ function judgeOnce(
   return judgement.next
 }
 
-async function judge(needs: HealthNeeds, id: string, retryAfterMs: number | undefined): Promise<void> {
+async function judge(
+  needs: HealthNeeds,
+  { id, url }: Asked,
+  retryAfterMs: number | undefined,
+): Promise<void> {
   const facts = await readHealthFacts(needs.db, id)
   if (facts === undefined) return
   const probeMs = probeDelayMs(retryAfterMs)
-  if (facts.breaker === 'open' && retryAfterMs !== undefined) await putOffProbe(needs.db, id, probeMs)
+  if (facts.breaker === 'open' && retryAfterMs !== undefined) await putOffProbe(needs.db, id, url, probeMs)
   const verdict = judgeHealth(facts)
   switch (verdict.kind) {
     case 'nothing':
@@ -120,8 +131,10 @@ function disable(
   id: string,
   reason: 'gone' | 'failing',
   data: JsonObject,
+  url?: string,
 ): Promise<void> {
-  return change(needs, id, 'disabled', (tx) => disableDestination(tx, id, reason), { reason, ...data })
+  const write = (tx: Transaction) => disableDestination(tx, id, reason, url)
+  return change(needs, id, 'disabled', write, { reason, ...data })
 }
 
 async function change(

@@ -108,7 +108,7 @@ async function settle(
     if (!(await settleAgain(() => shared.settle.add({ row, attempt }), signal))) return
     needs.metrics.deliveries(row.destination_id, 'delivered')
     needs.log.info(fields, 'delivered')
-    await health.delivered(row.destination_id, sending.destination.unwell)
+    await health.delivered(sending.destination)
     return
   }
   const asked = retryAfterMs(retryAfter, needs.clock.now())
@@ -123,6 +123,6 @@ async function settle(
     const { kind } = next
     if (!(await settleAgain(() => bury(needs, row, sending, attempt, kind), signal))) return
   }
-  if (attempt.status === 410) await health.gone(row.destination_id)
-  else await health.failed(row.destination_id, attempt.status, asked)
+  if (attempt.status === 410) await health.gone(sending.destination)
+  else await health.failed(sending.destination, attempt.status, asked)
 }

@@ -100,6 +100,34 @@ describe('a destination’s settings', () => {
     expect(await after({ kind: 'n8n' })).toBe(at('/webhook-test/four'))
   })
 
+  test('a change of the kind that comes between is heeded: by what the destination is now', async () => {
+    const { id } = await create()
+    const own = at('/webhook-test/own')
+    const whileItChanges = async (values: DestinationValues) => {
+      const changing: ReturnType<Destinations['change']>[] = []
+      await t.db.transaction(async (tx) => {
+        const [kind, testUrl] = values.testUrl === undefined ? ['n8n', own] : ['http', null]
+        await tx.rows(
+          sql`update auth.destinations set kind = ${kind}, test_url = ${testUrl} where id = ${id}`,
+        )
+        changing.push(destinations.change('user:1', id, values))
+        await expect
+          .poll(() =>
+            t.db.rows(sql`
+              select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`),
+          )
+          .toHaveLength(1)
+      })
+      return changing[0]
+    }
+    expect(await whileItChanges({ name: 'other' })).toMatchObject({
+      destination: { kind: 'n8n', test_url: own },
+    })
+    // n8n when it was judged, http when it is written
+    expect(await whileItChanges({ testUrl: at('/webhook-test/two') })).toMatchObject({ kind: 'invalid' })
+    expect(await destinations.find(id)).toMatchObject({ kind: 'http', test_url: null })
+  })
+
   test('DO-05 stored headers do not follow to another place, neither by url nor by test_url: they are given again, or none', async () => {
     const elsewhere = await startReceiver()
     const two = openEgress({

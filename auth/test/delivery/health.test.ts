@@ -247,19 +247,44 @@ describe('the breaker', () => {
       1_000
     expect(await heldFor()).toBeLessThanOrEqual(3_601)
     expect(await heldFor()).toBeGreaterThan(3_590)
-    await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000)
+    await openHealth({ db: t.db, ledger, metrics, log }).failed({ id: here, url: receiver.url }, 429, 5_000)
     expect(await heldFor()).toBeGreaterThan(3_590)
     await setDestinationColumns(t.db, here, { url: receiver.url })
     expect(await heldFor()).toBeGreaterThan(3_590)
-    await setDestinationColumns(t.db, here, { url: `${receiver.url}/moved` })
+    const moved = `${receiver.url}/moved`
+    await setDestinationColumns(t.db, here, { url: moved })
     expect((await openDestinationHealth(t.db, monotonicMs)(here))?.held_until).toBeNull()
-    await openHealth({ db: t.db, ledger, metrics, log }).failed(here, 429, 5_000_000)
+    await openHealth({ db: t.db, ledger, metrics, log }).failed({ id: here, url: moved }, 429, 5_000_000)
     expect(await runDue()).toBe(0)
     await pauseDestination(t.db, here, 'test')
     await resumeDestination(t.db, here)
     answerWith(204)
     expect(await runDue()).toBe(1)
   })
+
+  test.each([
+    ['a pause that it asks for', 429, { 'retry-after': '600' }],
+    ['being gone', 410, {}],
+  ])(
+    'F10 F12 what an earlier address says, %s, is not held against the present one',
+    async (_, status, headers) => {
+      const here = await addDestination(t.db, { url: receiver.url, concurrency: 1 })
+      await addBacklog(t.db, here, 3)
+      receiver.answer = (_request, response) => {
+        // while the attempt is under way
+        setDestinationColumns(t.db, here, { url: `${receiver.url}/moved` }).then(
+          () => response.writeHead(status, headers).end(),
+          () => response.destroy(),
+        )
+      }
+      expect(await runDue()).toBe(1)
+      expect(await destination(here)).toMatchObject({ disabled_at: null })
+      expect((await openDestinationHealth(t.db, monotonicMs)(here))?.held_until).toBeNull()
+      answerWith(204)
+      expect(await runDue()).toBe(1)
+      expect(receiver.requests.at(-1)?.path).toContain('/moved')
+    },
+  )
 
   test('another failure holds only its own delivery, whatever it says', async () => {
     const here = await addDestination(t.db, { url: receiver.url, concurrency: 1 })
@@ -294,7 +319,11 @@ describe('the breaker', () => {
     await runDue()
     await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
-        openHealth({ db: i % 2 === 0 ? t.db : other, ledger, metrics, log }).failed(here, 503, undefined),
+        openHealth({ db: i % 2 === 0 ? t.db : other, ledger, metrics, log }).failed(
+          { id: here, url: receiver.url },
+          503,
+          undefined,
+        ),
       ),
     )
     expect(await types()).toEqual(['destination.v1.failing'])
