@@ -1,5 +1,5 @@
 /** All deliveries, newest first, by filters; dead ones can be retried. For administrators. */
-import type { ListedDelivery } from '@flovify/client/wire'
+import type { DestinationView, ListedDelivery } from '@flovify/client/wire'
 import type { ReactNode } from 'react'
 import { useDeliveries } from '../delivery-queries.ts'
 import { explainEnd, explainListed } from '../delivery-sentences.ts'
@@ -14,7 +14,7 @@ import { Link, PageHeading, useSearch } from '../router.tsx'
 export function DeliveriesPage(): ReactNode {
   const filter = filterOf(useSearch())
   const list = useDeliveries(filter)
-  const destinations = useDestinations().data ?? []
+  const { data: destinations = [] } = useDestinations()
   const items = list.data?.pages.flatMap((page) => page.items) ?? []
   const one = destinations.find(({ id }) => id === filter.destination)
   return (
@@ -25,7 +25,10 @@ export function DeliveriesPage(): ReactNode {
           <p className="muted">Each event on its way to a destination, newest first.</p>
         </div>
       </div>
-      <DeliveryFilters filter={filter} destinations={destinations} />
+      <DeliveryFilters
+        filter={filter}
+        destinations={[...destinations, ...deletedAmong(items, destinations)]}
+      />
       {one !== undefined && filter.state === 'dead' && (
         <RetryDead key={one.id} destination={one.id} name={one.name} />
       )}
@@ -67,6 +70,20 @@ export function DeliveriesPage(): ReactNode {
       )}
     </>
   )
+}
+
+/** Deleted destinations are not listed; those of the deliveries that are shown can be chosen all the same. */
+function deletedAmong(
+  items: readonly ListedDelivery[],
+  destinations: readonly DestinationView[],
+): { id: string; name: string }[] {
+  const known = new Set(destinations.map(({ id }) => id))
+  const deleted = new Map(
+    items
+      .filter(({ destination_id, reason }) => reason === 'destination_deleted' && !known.has(destination_id))
+      .map((item) => [item.destination_id, `${item.destination_name} (deleted)`]),
+  )
+  return [...deleted].map(([id, name]) => ({ id, name }))
 }
 
 function Row({ delivery }: { delivery: ListedDelivery }): ReactNode {

@@ -1,5 +1,4 @@
 /** The filters of the list of deliveries. They live in the address, so that a view can be passed on as a link. */
-import type { DestinationView } from '@flovify/client/wire'
 import type { FormEvent, ReactNode } from 'react'
 import type { Filter } from '../delivery-queries.ts'
 import { STATE_FILTERS } from '../delivery-sentences.ts'
@@ -28,7 +27,7 @@ export function DeliveryFilters({
   destinations,
 }: {
   filter: Filter
-  destinations: readonly DestinationView[]
+  destinations: readonly { readonly id: string; readonly name: string }[]
 }): ReactNode {
   const apply = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault()

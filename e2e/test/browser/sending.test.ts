@@ -231,6 +231,14 @@ describe('an administrator and a destination', { timeout: 120_000 }, () => {
     await page.getByRole('button', { name: 'Delete it' }).click()
     await page.getByRole('heading', { name: 'Destinations', exact: true }).waitFor()
     await expect.poll(() => page.getByText('Orders, renamed').count()).toBe(0)
+    await page.goto(`${world.console}/deliveries`)
+    await page.getByLabel('Destination').selectOption({ label: 'Orders, renamed (deleted)' })
+    await page.getByRole('button', { name: 'Show' }).click()
+    await page.waitForURL(/destination=dst_/)
+    await expect.poll(() => page.locator('.listed-row').count()).toBeGreaterThan(0)
+    expect(new Set(await page.locator('.listed-what strong').allTextContents())).toEqual(
+      new Set(['Orders, renamed']),
+    )
     await page.goto(`${world.console}/deliveries/${held}`)
     await page.getByText('The destination was deleted.').waitFor()
     await page.getByRole('link', { name: 'Its event' }).waitFor()
