@@ -2,8 +2,8 @@
  * How fast a worker takes a backlog while doors store. A provider waits for its acknowledgement and has a deadline, a
  * backlog can wait, and both want the same processors and the same disk. So while doors say that they store, a claim
  * that leaves more behind is followed by a rest of several times what it took: where the machine is busy, claims take
- * longer, and so do the rests. Deliveries that doors make are taken at least twice as fast as they are made, so that a
- * backlog always shrinks.
+ * longer, and so do the rests. No rest is so long that less than twice of what doors make could be taken: a steady stream
+ * is worked off, and the backlog shrinks.
  */
 
 export interface Pace {
@@ -27,7 +27,7 @@ const TIMES_AS_FAST = 2
 /** @param monotonicMs milliseconds that never go back */
 export function openPace(monotonicMs: () => number): Pace {
   let toldAt = Number.NEGATIVE_INFINITY
-  /** When it was told last. */
+  /** Deliveries that still count, at `toldAt`. */
   let made = 0
   const sinceMs = () => monotonicMs() - toldAt
   return {

@@ -11,7 +11,6 @@ import {
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { openHealth } from '../../src/delivery/health.ts'
 import { openDestinationHealth } from '../../src/delivery/health-store.ts'
-import { deliveryWork } from '../../src/delivery/work.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { monotonicMs } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
@@ -25,11 +24,10 @@ import {
   addDestination,
   addEvent,
   capturedLog,
+  deliveryWorkOn,
   ledgerOn,
   moveClock,
-  NO_PACE,
   systemClock,
-  vault,
 } from './world.ts'
 
 let t: TestDatabase
@@ -68,19 +66,7 @@ afterEach(async () => {
   await moveClock(t.db, clock, 0)
 })
 
-const kind = (db: Pool = t.db) =>
-  deliveryWork({
-    db,
-    vault,
-    egress,
-    ledger,
-    clock,
-    metrics,
-    log,
-    version: '1',
-    random: () => 0.5,
-    pace: NO_PACE,
-  })
+const kind = (db: Pool = t.db) => deliveryWorkOn({ db, egress, ledger, clock, metrics, log })
 async function runDue(limit = 100, db: Pool = t.db): Promise<number> {
   const work = kind(db)
   const rows = await work.claim(db, { id: randomUUID(), seconds: 30, limit })

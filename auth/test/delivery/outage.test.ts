@@ -7,8 +7,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openPool, type Pool } from '../../src/db/pool.ts'
 import { sql } from '../../src/db/sql.ts'
 import { type Egress, openEgress } from '../../src/delivery/egress.ts'
-import { deliveryWork } from '../../src/delivery/work.ts'
-import { openMetrics } from '../../src/platform/metrics.ts'
 import { type TestDatabase, testDatabase } from '../database.ts'
 import { type Receiver, startReceiver } from './receiver.ts'
 import {
@@ -16,11 +14,10 @@ import {
   addDestination,
   addEvent,
   capturedLog,
+  deliveryWorkOn,
   ledgerOn,
   moveClock,
-  NO_PACE,
   systemClock,
-  vault,
 } from './world.ts'
 
 const HOUR_MS = 3_600_000
@@ -40,7 +37,7 @@ const { log } = capturedLog()
 const asked: { at: number; up: boolean }[] = []
 let up = false
 let offsetMs = 0
-let work: ReturnType<typeof deliveryWork>
+let work: ReturnType<typeof deliveryWorkOn>
 let here: string
 
 beforeAll(async () => {
@@ -54,20 +51,7 @@ beforeAll(async () => {
   })
   egress = openEgress({ allow: [{ host: '127.0.0.1', port: down.port, pathPrefix: '/hook' }] })
   const { ledger } = await ledgerOn(rulesPool)
-  const metrics = openMetrics()
-  const version = '1'
-  work = deliveryWork({
-    db: t.db,
-    vault,
-    egress,
-    ledger,
-    clock,
-    metrics,
-    log,
-    version,
-    random: Math.random,
-    pace: NO_PACE,
-  })
+  work = deliveryWorkOn({ db: t.db, egress, ledger, clock, log, random: Math.random })
   here = await addDestination(t.db, { url: down.url, concurrency: 20, rate: RATE })
 }, 60_000)
 afterAll(async () => {

@@ -8,7 +8,6 @@ import { type Egress, openEgress } from '../../src/delivery/egress.ts'
 import { settleAgain } from '../../src/delivery/settle-again.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
 import { claimDueDeliveries } from '../../src/delivery/store.ts'
-import { deliveryWork } from '../../src/delivery/work.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openMetrics } from '../../src/platform/metrics.ts'
 import { openWorker } from '../../src/work/work.ts'
@@ -20,9 +19,9 @@ import {
   addDestination,
   addEvent,
   capturedLog,
+  deliveryWorkOn,
   ledgerOn,
   moveClock,
-  NO_PACE,
   systemClock,
   vault,
 } from './world.ts'
@@ -52,19 +51,7 @@ afterEach(async () => {
 const clock = systemClock()
 const { log, lines } = capturedLog()
 const metrics = openMetrics()
-const kind = () =>
-  deliveryWork({
-    db: t.db,
-    vault,
-    egress,
-    ledger,
-    clock,
-    metrics,
-    log,
-    version: '1.2.3',
-    random: () => 0.5,
-    pace: NO_PACE,
-  })
+const kind = () => deliveryWorkOn({ db: t.db, egress, ledger, clock, metrics, log, version: '1.2.3' })
 /** Claims what is due and runs it, as the worker's loop does. */
 async function runDue(): Promise<number> {
   const work = kind()

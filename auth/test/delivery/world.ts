@@ -8,22 +8,30 @@ import { destinationContext } from '../../src/delivery/destinations.ts'
 import type { Attempt } from '../../src/delivery/settle-store.ts'
 import { newSigningSecret } from '../../src/delivery/signature.ts'
 import type { DeliveryRow } from '../../src/delivery/store.ts'
+import { type DeliveryWorkNeeds, deliveryWork } from '../../src/delivery/work.ts'
 import { type Ledger, openLedger } from '../../src/ledger/ledger.ts'
 import { type OffsetClock, systemClock } from '../../src/platform/clock.ts'
 import { newId } from '../../src/platform/ids.ts'
 import { type Log, openLog } from '../../src/platform/log.ts'
+import { openMetrics } from '../../src/platform/metrics.ts'
 import { openRuleBook } from '../../src/routing/rule-book.ts'
 import { openKeyRing } from '../../src/vault/key-ring.ts'
 import { openVault, type Vault } from '../../src/vault/vault.ts'
+import type { WorkKind } from '../../src/work/work.ts'
 
 export const vault: Vault = openVault(openKeyRing(new Map([['k0', randomBytes(32)]]), 'k0'))
-
-/** No door stores. */
-export const NO_PACE = { restMs: () => 0 }
 
 export function capturedLog(): { log: Log; lines: string[] } {
   const lines: string[] = []
   return { log: openLog({ write: (line: string) => lines.push(line) }), lines }
+}
+
+/** The kind of work as a worker has it, while no door stores. */
+export function deliveryWorkOn(
+  needs: Pick<DeliveryWorkNeeds, 'db' | 'egress' | 'ledger' | 'clock' | 'log'> & Partial<DeliveryWorkNeeds>,
+): WorkKind<DeliveryRow> {
+  const pace = { restMs: () => 0 }
+  return deliveryWork({ vault, metrics: openMetrics(), version: '1', random: () => 0.5, pace, ...needs })
 }
 
 /** The ledger with the rules as they are now. */
